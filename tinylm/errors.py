@@ -1,0 +1,23 @@
+"""The exceptions a user can meet. Each message says what was received, what was expected and what to do."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+__all__ = ["FileFormatError", "TinylmError"]
+
+
+class TinylmError(ValueError):
+    """A mistake in what the user gave: a setting, a text, a file. The command line prints it in one line."""
+
+
+class FileFormatError(TinylmError):
+    """A file that cannot be trusted: malformed, cut short, or of another kind than its name says.
+
+    path: the file; offset: the byte at which it went wrong, None where no single byte is to blame.
+    """
+
+    def __init__(self, path: str | PathLike[str], reason: str, offset: int | None = None):
+        self.path, self.offset, self.reason = str(path), offset, reason
+        place = "" if offset is None else f", byte {offset}"
+        super().__init__(f"{self.path}{place}: {reason}")
