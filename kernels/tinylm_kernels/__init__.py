@@ -1,0 +1,48 @@
+"""Kernels for language models: arrays in, arrays out. No autograd, no models.
+
+Each kernel is a folder: `reference.py` defines it in NumPy, `cpu.py` implements it with Numba. The
+names below are `Kernel` objects; call them like functions. See `registry` for how an implementation is chosen.
+"""
+
+from .adamw import adamw, squared_norm
+from .arrays import array_module
+from .attention import attention, attention_backward
+from .cross_entropy import IGNORE, cross_entropy, cross_entropy_with_gradient
+from .dropout import dropout
+from .embedding import embedding, embedding_backward
+from .gelu import gelu, gelu_backward
+from .layer_norm import layer_norm, layer_norm_backward
+from .linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
+from .lstm import lstm, lstm_backward
+from .registry import Implementation, Kernel, all_kernels, use
+from .softmax import softmax, softmax_backward
+
+__all__ = [
+    "IGNORE",
+    "Implementation",
+    "Kernel",
+    "adamw",
+    "all_kernels",
+    "array_module",
+    "attention",
+    "attention_backward",
+    "cross_entropy",
+    "cross_entropy_with_gradient",
+    "dropout",
+    "embedding",
+    "embedding_backward",
+    "gelu",
+    "gelu_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "linear",
+    "linear_backward_bias",
+    "linear_backward_input",
+    "linear_backward_weight",
+    "lstm",
+    "lstm_backward",
+    "softmax",
+    "softmax_backward",
+    "squared_norm",
+    "use",
+]

@@ -1,0 +1,35 @@
+"""Which library an array belongs to, and the checks that the kernels share."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["array_module", "check_same_shape", "check_shape", "device_of"]
+
+
+def device_of(array: Any) -> str:
+    """"gpu" for CuPy's arrays, "cpu" for all others."""
+    return "gpu" if type(array).__module__.partition(".")[0] == "cupy" else "cpu"
+
+
+def array_module(array: Any) -> ModuleType:
+    """The module whose functions work on `array`: numpy or cupy."""
+    return sys.modules["cupy"] if device_of(array) == "gpu" else np
+
+
+def check_shape(operation: str, name: str, array: Any, expected: tuple[int | None, ...]) -> None:
+    """Raise ValueError unless `array` has the expected shape; None stands for any size."""
+    shape = array.shape
+    if len(shape) != len(expected) or any(e is not None and s != e for s, e in zip(shape, expected, strict=True)):
+        wanted = ", ".join("any" if e is None else str(e) for e in expected)
+        raise ValueError(f"{operation}: {name} has shape {tuple(shape)}, expected ({wanted})")
+
+
+def check_same_shape(operation: str, first: str, a: Any, second: str, b: Any) -> None:
+    """Raise ValueError unless `a` and `b` have the same shape."""
+    if a.shape != b.shape:
+        raise ValueError(f"{operation}: {first} has shape {tuple(a.shape)} but {second} has {tuple(b.shape)}")

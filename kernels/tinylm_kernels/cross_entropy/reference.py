@@ -1,0 +1,80 @@
+"""Softmax and cross-entropy in one, with the gradient in the same pass."""
+
+from ..arrays import array_module, check_shape
+from ..registry import Kernel
+
+IGNORE = -100  # a target that does not count; the value that PyTorch and transformers use
+
+
+@Kernel
+def cross_entropy(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
+    """losses[n] = (1 - s) (L - logits[n, targets[n]]) + s (L - mean logits[n]),  L = log sum exp logits[n].
+
+    logits: (N, V) float, a row may hold -inf where no smoothing asks for it; targets: (N,) integers below V, or
+    ignore_index, whose rows have loss 0; s = label_smoothing in [0, 1). Returns losses (N,) in nats.
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
+    """
+    xp = array_module(logits)
+    counted = targets != ignore_index
+    peak = logits.max(axis=-1)
+    log_sum = xp.log(xp.exp(logits - peak[:, None]).sum(axis=-1)) + peak
+    hit = xp.take_along_axis(logits, xp.where(counted, targets, 0)[:, None], axis=-1)[:, 0]
+    losses = log_sum - hit
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses + label_smoothing * (log_sum - logits.mean(axis=-1))
+    return xp.where(counted, losses, 0).astype(logits.dtype)
+
+
+@Kernel
+def cross_entropy_with_gradient(
+    logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None
+):
+    """(losses, dlogits): the losses of `cross_entropy`, and `scale` times the gradient of their sum.
+
+    dlogits[n, j] = scale (softmax(logits[n])[j] - (1 - s) [j = targets[n]] - s / V), zero for ignored rows.
+    `out` receives dlogits and may be `logits` itself: in place halves the memory of the largest array there is.
+    """
+    xp = array_module(logits)
+    counted = targets != ignore_index
+    rows = xp.arange(len(targets))
+    peak = logits.max(axis=-1)
+    hit = logits[rows, xp.where(counted, targets, 0)]
+    mean = logits.mean(axis=-1) if label_smoothing else 0
+    gradient = xp.subtract(logits, peak[:, None], out=out)
+    xp.exp(gradient, out=gradient)
+    total = gradient.sum(axis=-1)
+    log_sum = xp.log(total) + peak
+    losses = log_sum - hit
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses + label_smoothing * (log_sum - mean)
+    gradient *= (scale * counted / total).astype(logits.dtype)[:, None]
+    if label_smoothing:
+        gradient -= (scale * label_smoothing / logits.shape[-1] * counted).astype(logits.dtype)[:, None]
+    gradient[rows[counted], targets[counted]] -= logits.dtype.type(scale * (1 - label_smoothing))
+    return xp.where(counted, losses, 0).astype(logits.dtype), gradient
+
+
+@cross_entropy.check
+def _(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
+    _check_arguments(logits, targets, ignore_index, label_smoothing)
+
+
+@cross_entropy_with_gradient.check
+def _(logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None):
+    _check_arguments(logits, targets, ignore_index, label_smoothing)
+
+
+def _check_arguments(logits, targets, ignore_index, label_smoothing):
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"cross_entropy: logits has shape {logits.shape}, expected (N, V)")
+    check_shape("cross_entropy", "targets", targets, logits.shape[:1])
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets has dtype {targets.dtype}, expected integers")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 <= s < 1")
+    wrong = ((targets < 0) | (targets >= logits.shape[1])) & (targets != ignore_index)
+    if wrong.any():
+        raise ValueError(
+            f"cross_entropy: target {targets[wrong][0]} is outside 0..{logits.shape[1] - 1} "
+            f"and is not ignore_index ({ignore_index})"
+        )

@@ -1,0 +1,130 @@
+"""How the Numba kernels are compiled, cached and launched. Imported by the `cpu.py` modules only.
+
+Every kernel is written once and compiled twice where it pays: `Twins` holds a serial version, for small arrays and
+one thread, and a parallel one. Compiled code is kept in a cache of our own, in a folder named by a hash of all
+kernel sources: Numba's own cache does not notice when a helper in another module changes, and does not tell the
+serial from the parallel twin of one function.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+
+from .cache import cache_folder
+
+__all__ = ["EXACT", "FAST", "Twins", "jit", "kernel_cache_folder"]
+
+# Sums may be reordered and multiply-adds fused, but NaN and infinity keep their meaning: with all of fast-math,
+# isnan() folds to False and masks of -inf break.
+FAST = frozenset({"reassoc", "contract", "arcp", "nsz"})
+EXACT = frozenset({"contract"})
+
+# Below this many elements of work a launch of the thread pool (2 to 10 us) costs more than it saves.
+PARALLEL_FROM = 50_000
+
+
+@functools.cache
+def kernel_cache_folder() -> Path | None:
+    """The folder of the compiled kernels, made if need be; None where it cannot be written (then each process compiles)."""
+    digest = hashlib.blake2b(f"{numba.__version__} {llvmlite.__version__}".encode(), digest_size=8)
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    folder = cache_folder() / "kernels" / digest.hexdigest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{threading.get_native_id()}"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError:
+        return None
+    return folder
+
+
+class _Locator:
+    """Tells Numba's cache where the code of one function lies, and which sources it stands for."""
+
+    def __init__(self, folder: Path, line: int):
+        self._folder, self._line = folder, line
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def ensure_cache_path(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.parent.parent.name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+def _cache(function: Callable[..., Any], twin: str) -> FunctionCache | None:
+    root = kernel_cache_folder()
+    if root is None:
+        return None
+    folder = root / function.__module__ / twin
+
+    class Locator(_Locator):
+        @classmethod
+        def from_function(cls, py_func: Any, py_file: str) -> _Locator:
+            return cls(folder, py_func.__code__.co_firstlineno)
+
+    class Impl(CompileResultCacheImpl):
+        _locator_classes = [Locator]  # noqa: RUF012 - the base class declares it like this
+
+    class Cache(FunctionCache):
+        _impl_class = Impl
+
+    return Cache(function)
+
+
+def jit(
+    function: Callable[..., Any] | None = None,
+    *,
+    parallel: bool = False,
+    fastmath: frozenset[str] = FAST,
+    inline: str = "never",
+) -> Any:
+    """Compile with Numba at the first call: no Python objects, IEEE division, the GIL released, cached on disk."""
+    if function is None:
+        return functools.partial(jit, parallel=parallel, fastmath=fastmath, inline=inline)
+    dispatcher = numba.njit(
+        function, parallel=parallel, fastmath=set(fastmath), error_model="numpy", nogil=True, inline=inline
+    )
+    cache = _cache(function, "parallel" if parallel else "serial")
+    if cache is not None:
+        dispatcher._cache = cache
+    return dispatcher
+
+
+class Twins:
+    """One function with prange loops, compiled as a serial and as a parallel kernel.
+
+    Call it with the amount of work (elements touched) first: below PARALLEL_FROM, or with one thread, the serial
+    twin runs. Both give the same bits, provided the loop's chunks do not depend on the number of threads.
+    """
+
+    # Numba's workqueue layer aborts the process when two Python threads launch at once; no layer gains from it.
+    _launch = threading.Lock()
+
+    def __init__(self, function: Callable[..., None], fastmath: frozenset[str] = FAST):
+        self.serial = jit(function, fastmath=fastmath)
+        self.parallel = jit(function, fastmath=fastmath, parallel=True)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, work: int, *arguments: Any) -> None:
+        if work < PARALLEL_FROM or numba.get_num_threads() == 1:
+            self.serial(*arguments)
+        else:
+            with self._launch:
+                self.parallel(*arguments)

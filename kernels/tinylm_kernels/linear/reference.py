@@ -1,0 +1,80 @@
+"""The linear layer: a matrix product with its bias and, where asked, the residual that follows it."""
+
+import numpy as np
+
+from ..arrays import array_module, check_same_shape, check_shape
+from ..registry import Kernel
+
+
+@Kernel
+def linear(x, weight, bias=None, residual=None, *, out=None):
+    """y = x W^T + b + r.
+
+    x: (..., I) float; weight: (O, I), any strides; bias: (O,) or None; residual: (..., O) or None.
+    Returns (..., O). `out` may be the residual itself.
+    """
+    if out is not None and residual is not None and np.shares_memory(out, residual):
+        return _add_bias(out.__iadd__(x @ weight.T), bias)
+    y = array_module(x).matmul(x, weight.T, out=out)
+    if residual is not None:
+        y += residual
+    return _add_bias(y, bias)
+
+
+def _add_bias(y, bias):
+    if bias is not None:
+        y += bias
+    return y
+
+
+@linear.check
+def _(x, weight, bias=None, residual=None, *, out=None):
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x has shape {x.shape} and weight {weight.shape}, expected (..., I) and (O, I) with the same I"
+        )
+    if bias is not None:
+        check_shape("linear", "bias", bias, (weight.shape[0],))
+    if residual is not None:
+        check_shape("linear", "residual", residual, (*x.shape[:-1], weight.shape[0]))
+
+
+@Kernel
+def linear_backward_input(dy, weight, *, out=None):
+    """dx = dy W. dy: (..., O); weight: (O, I). Returns (..., I)."""
+    return array_module(dy).matmul(dy, weight, out=out)
+
+
+@linear_backward_input.check
+def _(dy, weight, *, out=None):
+    check_shape("linear_backward_input", "dy", dy, (*dy.shape[:-1], weight.shape[0]))
+
+
+@Kernel
+def linear_backward_weight(dy, x, *, out=None, accumulate=False):
+    """dW = sum over rows n of dy[n] x[n]^T. dy: (..., O); x: (..., I). Returns (O, I).
+
+    With accumulate the sum is added to what `out` holds, otherwise it overwrites it.
+    """
+    xp = array_module(dy)
+    rows, inputs = dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
+    if not accumulate:
+        return xp.matmul(rows.T, inputs, out=out)
+    out += rows.T @ inputs
+    return out
+
+
+@linear_backward_weight.check
+def _(dy, x, *, out=None, accumulate=False):
+    if dy.shape[:-1] != x.shape[:-1]:
+        raise ValueError(f"linear_backward_weight: dy has shape {dy.shape} but x has {x.shape}")
+
+
+@Kernel
+def linear_backward_bias(dy, *, out=None, accumulate=False):
+    """db = sum over rows n of dy[n]. dy: (..., O). Returns (O,); accumulate as in `linear_backward_weight`."""
+    rows = dy.reshape(-1, dy.shape[-1])
+    if not accumulate:
+        return rows.sum(axis=0, out=out)
+    out += rows.sum(axis=0)
+    return out
