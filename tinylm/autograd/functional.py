@@ -1,0 +1,12 @@
+"""Every differentiable function, under one name: `from tinylm.autograd import functional as F`."""
+
+from .elementwise import *  # noqa: F403
+from .elementwise import __all__ as _elementwise
+from .layers import *  # noqa: F403
+from .layers import __all__ as _layers
+from .reductions import *  # noqa: F403
+from .reductions import __all__ as _reductions
+from .shaping import *  # noqa: F403
+from .shaping import __all__ as _shaping
+
+__all__ = [*_elementwise, *_layers, *_reductions, *_shaping]
