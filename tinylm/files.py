@@ -100,7 +100,9 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_JSON_BYTES) 
     return parse_json(raw, file)
 
 
-def parse_json(raw: bytes, path: str | os.PathLike[str], *, start: int = 0) -> Any:
+def parse_json(
+    raw: bytes, path: str | os.PathLike[str], *, start: int = 0, max_values: int = MAX_JSON_VALUES
+) -> Any:
     """The value of a JSON text, in bounded memory, by the letter of RFC 8259 and stricter than `json`.
 
     Refuses duplicate keys, NaN and Infinity, numbers too large, depth, lone surrogates and anything but
@@ -108,10 +110,8 @@ def parse_json(raw: bytes, path: str | os.PathLike[str], *, start: int = 0) -> A
     begins, for the message. Raises FileFormatError with the byte offset.
     """
     values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
-    if values > MAX_JSON_VALUES:
-        raise FileFormatError(
-            path, f"about {values:,} JSON values, over the cap of {MAX_JSON_VALUES:,}", start
-        )
+    if values > max_values:
+        raise FileFormatError(path, f"about {values:,} JSON values, over the cap of {max_values:,}", start)
     try:
         text = raw.decode("utf-8")
         value = json.loads(
