@@ -3,7 +3,7 @@
 from . import functional
 from .checkpoint import checkpoint
 from .gradcheck import check_gradients
-from .observer import Observer, Operation, enter_module, observe
+from .observer import Observer, Operation, at_path, current_observer, current_path, observe
 from .tensor import Parameter, Tensor, differentiable, no_grad
 
 __all__ = [
@@ -11,10 +11,12 @@ __all__ = [
     "Operation",
     "Parameter",
     "Tensor",
+    "at_path",
     "check_gradients",
     "checkpoint",
+    "current_observer",
+    "current_path",
     "differentiable",
-    "enter_module",
     "functional",
     "no_grad",
     "observe",

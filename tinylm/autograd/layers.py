@@ -48,7 +48,7 @@ def linear(x, weight, bias=None, residual=None):
         lambda out, accumulate: K.linear_backward_weight(dy, x, out=out, accumulate=accumulate),
         lambda out, accumulate: K.linear_backward_bias(dy, out=out, accumulate=accumulate),
         dy,
-    )[: 2 + (bias is not None) + (residual is not None)]
+    )
 
 
 @differentiable
@@ -96,7 +96,7 @@ def attention(q, k, v, key_mask=None, *, causal, scale=None):
 
     def pullback(dy):
         gradients = K.attention_backward(dy, q, k, v, y, log_sum_exp, key_mask, causal=causal, scale=scale)
-        return (*gradients, None) if key_mask is not None else gradients
+        return (*gradients, None)
 
     return y, pullback
 
@@ -120,7 +120,7 @@ def self_attention(qkv, key_mask=None, *, heads, causal):
         K.attention_backward(
             dy, q, k, v, y, log_sum_exp, key_mask, causal=causal, out=_split_heads(dqkv, heads)
         )
-        return (dqkv, None) if key_mask is not None else (dqkv,)
+        return dqkv, None
 
     return y.transpose(0, 2, 1, 3).reshape(B, T, C3 // 3), pullback
 
@@ -138,7 +138,7 @@ def lstm(x, w_input, w_hidden, bias, h0, c0, lengths=None):
 
     def pullback(dy, dh, dc):
         gradients = K.lstm_backward(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, lengths)
-        return (*gradients, None) if lengths is not None else gradients
+        return (*gradients, None)
 
     return (y, h, c), pullback
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Observer", "Operation", "current_observer", "current_path", "enter_module", "observe"]
+__all__ = ["Observer", "Operation", "at_path", "current_observer", "current_path", "observe"]
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Observer:
 
 
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
-_path: ContextVar[str] = ContextVar("module path", default="")
+_path: ContextVar[str | None] = ContextVar("path of the running module", default=None)
 
 current_observer = _observer.get
 current_path = _path.get
@@ -59,10 +59,9 @@ def observe(observer: Observer) -> Iterator[Observer]:
 
 
 @contextmanager
-def enter_module(name: str) -> Iterator[None]:
-    """Within the block, operations carry `name` at the end of their path."""
-    path = current_path()
-    token = _path.set(f"{path}.{name}" if path else name)
+def at_path(path: str) -> Iterator[None]:
+    """Within the block, operations carry `path`; a model has the empty path, outside of models it is None."""
+    token = _path.set(path)
     try:
         yield
     finally:

@@ -260,7 +260,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The positional arguments of `function` are the inputs, arrays or Tensors; keyword arguments are settings. The
     value is an array or a tuple of arrays. `pullback(dy)`, with one gradient for each output, returns a tuple with
-    one `Gradient` for each positional argument.
+    one `Gradient` for each positional argument, those with a default value included.
     """
     name = function.__name__
 
@@ -281,7 +281,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
             node = Node(name, [_edge(value) for value in inputs], pullback, outputs)
         observer = current_observer()
         if observer is not None:
-            operation = Operation(name, current_path(), tuple(arrays), outputs, observer)
+            operation = Operation(name, current_path() or "", tuple(arrays), outputs, observer)
             if node is not None:
                 node.operation = operation
             observer.forward(operation)
@@ -327,9 +327,9 @@ def _run_backward(root: Node) -> None:
         edges, pullback, name = node.edges, node.pullback, node.name
         node.edges, node.pullback, node.gradients, node.operation = [], None, [None] * len(node.gradients), None
         results = pullback(*gradients)
-        if len(results) != len(edges):
+        if len(results) < len(edges):
             raise TypeError(f"{name}: its pullback returned {len(results)} gradients for {len(edges)} inputs")
-        for position, (edge, result) in enumerate(zip(edges, results, strict=True)):
+        for position, (edge, result) in enumerate(zip(edges, results, strict=False)):
             if edge is None:
                 continue
             if result is None:
