@@ -1,0 +1,45 @@
+"""The metrics of language modelling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["LanguageMetrics"]
+
+
+@dataclass
+class LanguageMetrics:
+    """Sums over batches of predicted tokens, from which the usual figures follow.
+
+    nats: the sum of the losses; tokens: how many were predicted; correct: how many of them were the most likely.
+    """
+
+    nats: float = 0.0
+    tokens: int = 0
+    correct: int = 0
+
+    def add(self, losses: np.ndarray, correct: np.ndarray, counted: np.ndarray) -> None:
+        """Add a batch: losses in nats, whether each prediction was right, and whether it counts; all of one shape."""
+        self.nats += float(losses[counted].sum(dtype=np.float64))
+        self.correct += int(correct[counted].sum())
+        self.tokens += int(counted.sum())
+
+    def result(self, n_bytes: float | None = None) -> dict[str, float]:
+        """loss (nats a token), perplexity = e^loss, bits_per_token, accuracy, and bits_per_byte.
+
+        n_bytes: of UTF-8 text that the predicted tokens stand for; it makes models with different tokenizers
+        comparable.
+        """
+        loss = self.nats / max(self.tokens, 1)
+        result = {
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 700.0)),  # e^709 is the largest float64
+            "bits_per_token": loss / math.log(2),
+            "accuracy": self.correct / max(self.tokens, 1),
+        }
+        if n_bytes:
+            result["bits_per_byte"] = self.nats / math.log(2) / n_bytes
+        return result
