@@ -1,5 +1,7 @@
 """Dropout whose mask is a pure function of where the element stands."""
 
+import math
+
 from ..arrays import array_module
 from ..registry import Kernel
 
@@ -41,12 +43,11 @@ def dropout(x, *, rate, seed, step, site, first_row=0, out=None):
     The backward is the same kernel on dy. rate in [0, 1); seed below 2^64; the rest below 2^32.
     """
     xp = array_module(x)
-    rows = x.reshape(x.shape[0], -1)
-    columns = rows.shape[1]
+    columns = math.prod(x.shape[1:])
     blocks = xp.arange((columns + 3) // 4)[None, :]
     numbers = xp.arange(first_row, first_row + x.shape[0])[:, None]
     words = philox(xp, (blocks, numbers, site, step), (seed & 0xFFFFFFFF, seed >> 32))
-    words = xp.stack(xp.broadcast_arrays(*words), axis=-1).reshape(x.shape[0], -1)[:, :columns]
+    words = xp.stack(xp.broadcast_arrays(*words), axis=-1).reshape(x.shape[0], 4 * blocks.size)[:, :columns]
     keep = (words >= threshold(rate)).reshape(x.shape)
     return xp.multiply(x, keep * x.dtype.type(1 / (1 - rate)), out=out)
 

@@ -1,0 +1,366 @@
+"""Legal inputs of every kernel, for the tests that walk the registry.
+
+One function per kernel, under the kernel's name, draws a `Case`: odd shapes, size 1, empty where legal,
+outliers, -inf masks, strided and transposed views. A new kernel needs one here, nothing else in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import tinylm_kernels as K
+
+# Around the widths of vectors and tiles.
+SMALL = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33, 64, 65)
+# Several chunks for two threads, and more than one tile.
+LARGE = (97, 130, 161)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The arguments of one call."""
+
+    arrays: tuple[Any, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Kinds, shapes and strides: what a failing example is recognised by."""
+        arrays = ", ".join(
+            "None" if a is None else f"{a.dtype}{a.shape} strides {a.strides}" for a in self.arrays
+        )
+        return f"<Case {arrays}; {self.settings}>"
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the floating arrays."""
+        return next(a.dtype for a in self.arrays if a is not None and a.dtype.kind == "f")
+
+    def cast(self, dtype: Any) -> Case:
+        """The same case with its floating arrays in another dtype."""
+        return self.map(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
+
+    def copy(self) -> Case:
+        """The same case in contiguous arrays of its own."""
+        return self.map(lambda a: a.copy(order="C"))
+
+    def map(self, function: Callable[[Any], Any]) -> Case:
+        """The same case with every array replaced by function(array)."""
+        return replace(self, arrays=tuple(None if a is None else function(a) for a in self.arrays))
+
+
+CASES: dict[str, Callable[[Drawing], Case]] = {}
+
+
+def case(function: Callable[[Drawing], Case]) -> Callable[[Drawing], Case]:
+    """Decorator: the function draws the cases of the kernel of its name."""
+    CASES[function.__name__] = function
+    return function
+
+
+# Which of the results `out=` receives, where it is not the first one alone.
+RECEIVED_BY_OUT = {"cross_entropy_with_gradient": (1,), "attention_backward": (0, 1, 2), "adamw": (0, 1, 2)}
+
+
+def variants(*kernels: Any) -> list[Any]:
+    """pytest parameters (kernel, implementation, dtype): what runs on the CPU, of all kernels or of these."""
+    return [
+        pytest.param(kernel, implementation.name, dtype, id=f"{kernel.name}-{implementation.name}-{dtype}")
+        for kernel in kernels or K.all_kernels().values()
+        for implementation in kernel.implementations.values()
+        for dtype in ("float32", "float64")
+        if implementation.takes("cpu", {dtype})
+    ]
+
+
+def cases(
+    name: str, dtype: str, sizes: tuple[int, ...] = SMALL, *, tame: bool = False
+) -> st.SearchStrategy[Case]:
+    """The legal inputs of the kernel `name`: arrays in `dtype`, axes from `sizes`; tame: no outliers."""
+    if name not in CASES:
+        raise LookupError(
+            f"the kernel {name!r} has no case: add to tests/cases.py a function `@case def {name}(d):` that "
+            "draws its inputs and returns Case((arrays ...), {settings ...})"
+        )
+    return _draw_case(CASES[name], np.dtype(dtype), sizes, tame)
+
+
+@st.composite
+def _draw_case(draw: Any, function: Callable[[Drawing], Case], *drawing: Any) -> Case:
+    return function(Drawing(draw, *drawing))
+
+
+def laid_out(shape: tuple[int, ...], dtype: Any, layout: str) -> np.ndarray:
+    """NaN in an array of the layout "contiguous", "wide rows", "strided" or "transposed"."""
+    if layout == "wide rows":
+        return np.full((*shape[:-1], shape[-1] + 3), np.nan, dtype)[..., 2:-1]
+    if layout == "strided":
+        return np.full((*shape[:-1], 2 * shape[-1]), np.nan, dtype)[..., ::2]
+    if layout == "transposed":
+        return np.full(shape[::-1], np.nan, dtype).T
+    return np.full(shape, np.nan, dtype)
+
+
+def layouts(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The layouts in which arrays of this shape differ."""
+    if len(shape) < 2:
+        return ("contiguous", "strided") if shape else ("contiguous",)
+    return ("contiguous", "wide rows", "strided", "transposed")
+
+
+class Drawing:
+    """Hypothesis chooses shapes, layouts and a seed; the numbers come from the seed, which is fast."""
+
+    def __init__(self, draw: Any, dtype: np.dtype, sizes: tuple[int, ...], tame: bool):
+        self._draw, self.dtype, self.sizes, self.tame = draw, dtype, sizes, tame
+        self.rng = np.random.default_rng(draw(st.integers(0, 999)))
+        self.scale = 1.0 if tame else self.choice(1.0, 0.2, 5.0)
+
+    def choice(self, *options: Any) -> Any:
+        return self._draw(st.sampled_from(options))
+
+    def number(self, low: float, high: float) -> float:
+        return self._draw(st.floats(low, high))
+
+    def integer(self, low: int, high: int) -> int:
+        return self._draw(st.integers(low, high))
+
+    def size(self, most: int = max(LARGE)) -> int:
+        return self.choice(*dict.fromkeys(min(s, most) for s in self.sizes))
+
+    def rows(self) -> tuple[int, ...]:
+        """The leading axes: none, one or several, one of them perhaps empty."""
+        return self.choice(*((s,) for s in self.sizes), (), (0,), (2, self.sizes[1]), (2, 0), (3, 1, 2))
+
+    def array(self, *shape: int, outliers: float = 100.0) -> np.ndarray:
+        """Normal numbers times the scale, a few of them `outliers` times larger, in some memory layout."""
+        x = laid_out(shape, self.dtype, self.choice(*layouts(shape)))
+        x[...] = self.rng.standard_normal(shape) * self.scale
+        if outliers and not self.tame and self.choice(False, False, True):
+            x[self.rng.random(shape) < 0.05] *= outliers
+        return x
+
+    def like(self, x: np.ndarray) -> np.ndarray:
+        return self.array(*x.shape, outliers=0)
+
+    def ids(self, shape: tuple[int, ...], below: int) -> np.ndarray:
+        """Integers in 0..below-1, with repetitions, of either width, at times strided."""
+        most = self.choice(below, (below + 1) // 2)
+        ids = self.rng.integers(0, most, shape, self.choice(np.int64, np.int32))
+        return np.repeat(ids, 2, axis=-1)[..., ::2] if shape and self.choice(False, True) else ids
+
+    def masked(self, x: np.ndarray) -> np.ndarray:
+        """-inf at random places, in whole rows too."""
+        if self.choice(False, True):
+            x[self.rng.random(x.shape) < 0.3] = -np.inf
+            x[self.rng.random(x.shape[:-1]) < 0.2] = -np.inf
+        return x
+
+
+def results(kernel: Any, case: Case) -> Any:
+    """What the reference gives: the saved arrays that a backward needs."""
+    return kernel.reference(*case.arrays, **case.settings)
+
+
+# Softmax, layer normalisation, GELU
+
+
+@case
+def softmax(d):
+    return Case((d.masked(d.array(*d.rows(), d.size())),))
+
+
+@case
+def softmax_backward(d):
+    y = results(K.softmax, softmax(d))
+    return Case((d.array(*y.shape), y))
+
+
+@case
+def layer_norm(d):
+    C = d.size()
+    x = d.array(*d.rows(), C)
+    if d.choice(False, True):
+        x += 30 * d.scale  # a mean far from zero, where a variance by E[x^2] - E[x]^2 would lose its digits
+    return Case((x, d.array(C), d.array(C)), {"eps": d.choice(1e-5, 1e-12, 1e-3)})
+
+
+@case
+def layer_norm_backward(d):
+    forward = layer_norm(d)
+    x, weight, _ = forward.arrays
+    _, mean, rstd = results(K.layer_norm, forward)
+    return Case((d.like(x), x, weight, np.asarray(mean), np.asarray(rstd)))
+
+
+@case
+def gelu(d):
+    return Case((d.array(*d.rows(), d.choice(0, d.size())),))
+
+
+@case
+def gelu_backward(d):
+    (x,) = gelu(d).arrays
+    return Case((d.like(x), x))
+
+
+# Linear
+
+
+@case
+def linear(d):
+    inputs, outputs, rows = d.size(), d.size(), d.rows()
+    bias = d.choice(None, d.array(outputs))
+    residual = d.choice(None, d.array(*rows, outputs))
+    return Case((d.array(*rows, inputs), d.array(outputs, inputs), bias, residual))
+
+
+@case
+def linear_backward_input(d):
+    outputs = d.size()
+    return Case((d.array(*d.rows(), outputs), d.array(outputs, d.size())))
+
+
+@case
+def linear_backward_weight(d):
+    rows = d.rows()
+    return Case((d.array(*rows, d.size()), d.array(*rows, d.size())))
+
+
+@case
+def linear_backward_bias(d):
+    return Case((d.array(*d.rows(), d.size()),))
+
+
+# Embedding and dropout
+
+
+@case
+def embedding(d):
+    V = d.size()
+    return Case((d.array(V, d.size()), d.ids(d.rows(), V)))
+
+
+@case
+def embedding_backward(d):
+    V, rows = d.size(), d.rows()
+    return Case((d.array(*rows, d.size()), d.ids(rows, V)), {"rows": V})
+
+
+@case
+def dropout(d):
+    x = d.array(d.choice(0, d.size()), *d.rows())
+    first_row = d.choice(0, d.integer(0, 2**32 - len(x)))
+    words = {"step": d.integer(0, 2**32 - 1), "site": d.integer(0, 2**32 - 1), "first_row": first_row}
+    return Case((x,), {"rate": d.choice(0.1, 0.0, 0.5, 0.999), "seed": d.integer(0, 2**64 - 1), **words})
+
+
+# Cross-entropy
+
+
+@case
+def cross_entropy(d):
+    N, V = d.choice(0, d.size()), d.size()
+    logits, targets = d.array(N, V), d.ids((N,), V)
+    ignore = d.choice(K.IGNORE, 0, -1)
+    targets[d.rng.random(N) < 0.3] = ignore
+    smoothing = d.choice(0.0, 0.1, d.number(0, 0.99))
+    if not smoothing and V > 1 and d.choice(False, True):
+        # One class ruled out in each row; where it is the target, the loss is infinite.
+        logits[np.arange(N), d.rng.integers(0, V, N)] = -np.inf
+    return Case((logits, targets), {"ignore_index": ignore, "label_smoothing": smoothing})
+
+
+@case
+def cross_entropy_with_gradient(d):
+    forward = cross_entropy(d)
+    return Case(forward.arrays, {**forward.settings, "scale": d.choice(1.0, 0.125, -3.0)})
+
+
+# Attention
+
+
+@case
+def attention(d):
+    B, H, D = d.choice(1, 2, 0), d.choice(1, 3), d.size(most=130)
+    T, causal = d.choice(d.size(), 0), d.choice(True, False)
+    S = d.choice(max(T, 1), T + d.size()) if causal else d.size()
+    q, k, v = _projections(d, B, H, T, S, D)
+    settings = {"causal": causal, "scale": d.choice(None, 0.3)}
+    return Case((q, k, v, _key_mask(d, B, S)), settings)
+
+
+def _projections(d, B, H, T, S, D):
+    if T == S and d.choice(True, False):
+        fused = d.array(B, T, 3, H, D, outliers=10)
+        return tuple(fused.transpose(2, 0, 3, 1, 4))
+    return tuple(d.array(B, H, length, D, outliers=10) for length in (T, S, S))
+
+
+def _key_mask(d, B, S):
+    kind = d.choice("none", "padding", "random")
+    if kind == "none":
+        return None
+    if kind == "padding":
+        return np.arange(S) < d.rng.integers(0, S + 1, B)[:, None]
+    return d.rng.random((B, S)) < 0.6
+
+
+@case
+def attention_backward(d):
+    forward = attention(d)
+    y, log_sum_exp = results(K.attention, forward)
+    q, k, v, key_mask = forward.arrays
+    return Case((d.like(q), q, k, v, y, log_sum_exp, key_mask), forward.settings)
+
+
+# LSTM
+
+
+@case
+def lstm(d):
+    B, T = d.choice(d.size(), 0), d.choice(d.size(), 0)
+    inputs, H = d.size(most=33), d.size(most=33)
+    w_hidden = d.array(4 * H, H, outliers=0)
+    w_hidden /= d.dtype.type(H**0.5)  # keeps the recurrence from amplifying its rounding
+    weights = d.array(4 * H, inputs, outliers=0), w_hidden, d.array(4 * H)
+    lengths = d.choice(None, d.rng.integers(0, T + 1, B, np.int64), d.rng.integers(0, T + 1, B, np.int32))
+    return Case((d.array(B, T, inputs), *weights, d.array(B, H), d.array(B, H), lengths))
+
+
+@case
+def lstm_backward(d):
+    forward = lstm(d)
+    x, w_input, w_hidden, _, h0, c0, lengths = forward.arrays
+    y, h, c, gates, cells = results(K.lstm, forward)
+    return Case((d.like(y), d.like(h), d.like(c), x, w_input, w_hidden, h0, c0, y, gates, cells, lengths))
+
+
+# Optimizer
+
+
+@case
+def adamw(d):
+    shape = d.choice((0,), (d.size() * d.size(),), (d.size(), d.size()))
+    p, g, m = d.array(*shape), d.array(*shape), d.array(*shape)
+    settings = {
+        "lr": d.choice(1e-3, 0.1),
+        "beta1": d.choice(0.9, 0.0),
+        "beta2": d.choice(0.999, 0.95),
+        "eps": d.choice(1e-8, 1e-3),
+        "weight_decay": d.choice(0.0, 0.1),
+        "step": d.choice(1, 2, 1000, 10**6),
+        "decoupled": d.choice(True, False),
+        "scale": d.choice(1.0, 0.37, 0.0),
+    }
+    return Case((p, g, m, np.square(d.array(*shape))), settings)
+
+
+@case
+def squared_norm(d):
+    return Case((d.array(*d.rows(), d.choice(0, d.size())),))

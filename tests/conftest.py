@@ -1,0 +1,21 @@
+"""How the tests run: reproducible examples, and threads that yield to one another."""
+
+from __future__ import annotations
+
+import os
+
+# Both are read once, when NumPy's BLAS and the OpenMP library load: without them the idle threads of one spin
+# on the cores that the other needs.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Two threads, also on a machine with one core: the tests compare one thread with two.
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": False}
+
+# `pytest --hypothesis-profile thorough` searches at random and longer.
+settings.register_profile("quick", max_examples=12, derandomize=True, database=None, **_COMMON)
+settings.register_profile("thorough", max_examples=400, **_COMMON)
+settings.load_profile("quick")
