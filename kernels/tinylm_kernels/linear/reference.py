@@ -14,11 +14,24 @@ def linear(x, weight, bias=None, residual=None, *, out=None):
     Returns (..., O). `out` may be the residual itself.
     """
     if out is not None and residual is not None and np.shares_memory(out, residual):
-        return _add_bias(out.__iadd__(x @ weight.T), bias)
-    y = array_module(x).matmul(x, weight.T, out=out)
+        return _add_bias(out.__iadd__(_product(x, weight.T, None)), bias)
+    y = _product(x, weight.T, out)
     if residual is not None:
         y += residual
     return _add_bias(y, bias)
+
+
+def _product(x, matrix, out):
+    """x @ matrix as one product: given (B, T, I), matmul would make B small ones."""
+    xp = array_module(x)
+    rows, shape = x.reshape(-1, x.shape[-1]), (*x.shape[:-1], matrix.shape[1])
+    if out is None:
+        return xp.matmul(rows, matrix).reshape(shape)
+    if out.flags.c_contiguous:
+        xp.matmul(rows, matrix, out=out.reshape(-1, shape[-1]))
+    else:
+        out[...] = xp.matmul(rows, matrix).reshape(shape)
+    return out
 
 
 def _add_bias(y, bias):
@@ -42,7 +55,7 @@ def _(x, weight, bias=None, residual=None, *, out=None):
 @Kernel
 def linear_backward_input(dy, weight, *, out=None):
     """dx = dy W. dy: (..., O); weight: (O, I). Returns (..., I)."""
-    return array_module(dy).matmul(dy, weight, out=out)
+    return _product(dy, weight, out)
 
 
 @linear_backward_input.check
