@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinylm.errors import FileFormatError, TinylmError
+from tinylm.formats import safetensors
 from tinylm.formats.safetensors import read_metadata, read_safetensors, write_safetensors
 
 DTYPES = ["?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8", "<c8", ">f4", ">i8"]
@@ -224,10 +225,13 @@ def test_a_folder_or_a_missing_file_is_refused(tmp_path):
         ({"__metadata__": np.zeros(2)}, None, "cannot name"),
         ({"\ud800": np.zeros(2)}, None, "surrogate"),
         ({}, {"a": 1}, "strings to strings"),
-        ({str(i): np.zeros(0) for i in range(100_001)}, None, "100,001 tensors"),
+        (dict.fromkeys("abcd", np.zeros(0)), None, "4 tensors"),
     ],
 )
-def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(path, tensors, metadata, words):
+def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(
+    path, monkeypatch, tensors, metadata, words
+):
+    monkeypatch.setattr(safetensors, "MAX_TENSORS", 3)
     with pytest.raises(TinylmError, match=words):
         write_safetensors(path, tensors, metadata)
     assert list(path.parent.iterdir()) == []
@@ -243,6 +247,7 @@ def test_a_flip_or_a_cut_anywhere_in_the_header_is_read_or_refused_in_bounded_me
     script = """
 import pathlib, sys
 from tinylm.errors import FileFormatError
+from tinylm.formats import safetensors
 from tinylm.formats.safetensors import read_safetensors
 if sys.platform == "linux":
     import resource
@@ -253,7 +258,7 @@ good, bad = (folder / "good").read_bytes(), folder / "bad"
 end = 8 + int.from_bytes(good[:8], "little")
 changed = [good[:n] for n in range(len(good))]
 for n in range(end):
-    changed += [good[:n] + bytes([good[n] ^ 1 << bit]) + good[n + 1:] for bit in range(8)]
+    changed += [good[:n] + bytes([good[n] ^ 1 << bit]) + good[n + 1:] for bit in range(n % 2, 8, 2)]
 refused = 0
 for content in changed:
     bad.write_bytes(content)

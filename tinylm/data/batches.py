@@ -11,7 +11,7 @@ from .token_file import TokenSplit
 
 __all__ = ["IGNORE", "LanguageModelBatches"]
 
-IGNORE = -1  # the target that counts for nothing, as in tinylm_kernels.cross_entropy
+IGNORE = -100  # the target that does not count, the same as tinylm_kernels.IGNORE
 
 _SITE = 0xDA7A  # keeps these draws apart from others of the same seed
 
@@ -52,7 +52,7 @@ class LanguageModelBatches:
         """The whole stretch once, in order: every token but the first is a target exactly once.
 
         batch_size: rows, as in training by default; the last batch may have fewer. The last row is filled up
-        with targets of -1 (inputs of 0). limit: stop after that many targets.
+        with targets of IGNORE (and inputs of 0). limit: stop after that many targets.
         """
         batch_size = self.batch_size if batch_size is None else batch_size
         if batch_size < 1 or (limit is not None and limit < 1):
