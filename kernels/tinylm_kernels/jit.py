@@ -17,11 +17,22 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 from .cache import cache_folder
 
-__all__ = ["EXACT", "FAST", "Twins", "jit", "kernel_cache_folder"]
+__all__ = [
+    "EXACT",
+    "FAST",
+    "Twins",
+    "as_carray",
+    "as_rows",
+    "deliver",
+    "jit",
+    "kernel_cache_folder",
+    "room_for",
+]
 
 # Sums may be reordered and multiply-adds fused, but NaN and infinity keep their meaning: with all of fast-math,
 # isnan() folds to False and masks of -inf break.
@@ -94,12 +105,25 @@ def jit(
     parallel: bool = False,
     fastmath: frozenset[str] = FAST,
     inline: str = "never",
+    forceinline: bool = False,
 ) -> Any:
-    """Compile with Numba at the first call: no Python objects, IEEE division, the GIL released, cached on disk."""
+    """Compile with Numba at the first call: no Python objects, IEEE division, the GIL released, cached on disk.
+
+    forceinline is for what is called in an inner loop: LLVM does not vectorise a loop with a call in it, and by
+    itself does not inline a long function.
+    """
     if function is None:
-        return functools.partial(jit, parallel=parallel, fastmath=fastmath, inline=inline)
+        return functools.partial(
+            jit, parallel=parallel, fastmath=fastmath, inline=inline, forceinline=forceinline
+        )
     dispatcher = numba.njit(
-        function, parallel=parallel, fastmath=set(fastmath), error_model="numpy", nogil=True, inline=inline
+        function,
+        parallel=parallel,
+        fastmath=set(fastmath),
+        error_model="numpy",
+        nogil=True,
+        inline=inline,
+        forceinline=forceinline,
     )
     cache = _cache(function, "parallel" if parallel else "serial")
     if cache is not None:
@@ -128,3 +152,31 @@ class Twins:
         else:
             with self._launch:
                 self.parallel(*arguments)
+
+
+def as_carray(x: np.ndarray) -> np.ndarray:
+    """`x` itself where it is C-contiguous, aligned and writeable, else a copy that is.
+
+    Numba compiles a function anew for every layout it meets, read-only arrays among them; like this there is one.
+    """
+    return x if x.flags.carray else np.array(x, order="C")
+
+
+def as_rows(x: np.ndarray) -> np.ndarray:
+    """`as_carray` of x, seen as (N, C)."""
+    return as_carray(x).reshape(-1, x.shape[-1])
+
+
+def room_for(out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """A C-contiguous float32 array of this shape to write a result to: `out` where it is one, else a new one."""
+    if out is not None and out.flags.carray and out.dtype == np.float32:
+        return out
+    return np.empty(shape, np.float32)
+
+
+def deliver(result: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """What a kernel returns once `result`, from `room_for`, is full: `out`, if there is one, with the result in it."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out

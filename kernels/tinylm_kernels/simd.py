@@ -133,26 +133,26 @@ INFINITY = np.float32(np.inf)
 TANH_FLAT = np.float32(9.5)
 
 
-@jit(fastmath=EXACT)
+@jit(fastmath=EXACT, forceinline=True)
 def _times_power(p, rounded):
     """p 2^n, where n is in the low bits of `rounded`: an addition to the exponent bits of p."""
     return float_of(add_i32(bits_of(p), shl_i32(bits_of(rounded), np.int32(23))))
 
 
-@jit(fastmath=EXACT)
+@jit(fastmath=EXACT, forceinline=True)
 def _remainder(x, rounded):
     """r in x = n ln 2 + r."""
     n = rounded - ROUND
     return (x - n * LN_2_HIGH) - n * LN_2_LOW
 
 
-@jit(fastmath=EXACT)
+@jit(fastmath=EXACT, forceinline=True)
 def _expm1_near_zero(r):
     """e^r - 1 for |r| <= ln 2 / 2, with a small relative error down to r = 0."""
     return r + r * r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * C6))))
 
 
-@jit(fastmath=EXACT)
+@jit(fastmath=EXACT, forceinline=True)
 def exp(x):
     """e^x to 1 ulp where that is a normal number, 0 below; exp(-inf) = 0, inf on overflow, NaN for NaN."""
     rounded = x * LOG2_E + ROUND
@@ -161,13 +161,13 @@ def exp(x):
     return ZERO if x < LOWEST else y
 
 
-@jit(fastmath=EXACT)
+@jit(fastmath=EXACT, forceinline=True)
 def sigmoid(x):
     """1 / (1 + e^-x), accurate relative to the result also where that is tiny."""
     return ONE / (ONE + exp(-x))
 
 
-@jit(fastmath=EXACT)
+@jit(fastmath=EXACT, forceinline=True)
 def tanh(x):
     """(e^2x - 1) / (e^2x + 1) through e^2x - 1, which does not cancel near 0. NaN for NaN."""
     x = TANH_FLAT if x > TANH_FLAT else x  # written so that a NaN passes

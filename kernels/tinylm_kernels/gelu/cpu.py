@@ -1,0 +1,55 @@
+"""GELU in Numba: (1 + tanh u) / 2 is the sigmoid of 2u, so that one exp and one division make an element.
+
+NumPy writes an array of the full size for each of its ten steps; here an element stays in a register.
+"""
+
+import numpy as np
+from numba import prange
+
+from ..jit import Twins, as_carray, deliver, jit, room_for
+from ..simd import sigmoid
+from .reference import CUBIC, SQRT_2_OVER_PI, gelu, gelu_backward
+
+ONE = np.float32(1)
+# 2u = x (LINEAR + CUBED x^2), and its slope d 2u / dx = LINEAR + 3 CUBED x^2.
+LINEAR = np.float32(2 * SQRT_2_OVER_PI)
+CUBED = np.float32(2 * SQRT_2_OVER_PI * CUBIC)
+CUBED_3 = np.float32(3 * 2 * SQRT_2_OVER_PI * CUBIC)
+
+
+@jit(forceinline=True)
+def _value(x):
+    return x * sigmoid(x * (LINEAR + CUBED * (x * x)))
+
+
+@jit(forceinline=True)
+def _slope(x):
+    square = x * x
+    s = sigmoid(x * (LINEAR + CUBED * square))
+    return s + x * s * (ONE - s) * (LINEAR + CUBED_3 * square)
+
+
+@Twins
+def _gelu(x, y):
+    for i in prange(len(x)):
+        y[i] = _value(x[i])
+
+
+@gelu.implement("numba", dtypes=("float32",))
+def gelu_numba(x, *, out=None):
+    y = room_for(out, x.shape)
+    _gelu(x.size, as_carray(x).reshape(-1), y.reshape(-1))
+    return deliver(y, out)
+
+
+@Twins
+def _gelu_backward(dy, x, dx):
+    for i in prange(len(x)):
+        dx[i] = dy[i] * _slope(x[i])
+
+
+@gelu_backward.implement("numba", dtypes=("float32",))
+def gelu_backward_numba(dy, x, *, out=None):
+    dx = room_for(out, x.shape)
+    _gelu_backward(x.size, as_carray(dy).reshape(-1), as_carray(x).reshape(-1), dx.reshape(-1))
+    return deliver(dx, out)
