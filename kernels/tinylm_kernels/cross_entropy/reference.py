@@ -51,6 +51,7 @@ def cross_entropy_with_gradient(
     if label_smoothing:
         gradient -= (scale * label_smoothing / logits.shape[-1] * counted).astype(logits.dtype)[:, None]
     gradient[rows[counted], targets[counted]] -= logits.dtype.type(scale * (1 - label_smoothing))
+    gradient[~counted] = 0  # also where the row holds NaN, which a product with 0 would keep
     return xp.where(counted, losses, 0).astype(logits.dtype), gradient
 
 

@@ -1,0 +1,115 @@
+"""Every backward kernel against the slope of its forward along one random direction, in float64.
+
+The slope is a central difference of the reference in longdouble: two evaluations whatever the size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import cases, variants
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinylm_kernels as K
+
+# For each backward kernel: its forward, and the gradients by the forward's arguments (by their position) from
+# d, the gradients by its results; a, its arguments; r, its results; s, its settings.
+BACKWARD = {
+    "softmax_backward": (K.softmax, lambda run, d, a, r, s: {0: run(d[0], r[0])}),
+    "gelu_backward": (K.gelu, lambda run, d, a, r, s: {0: run(d[0], a[0])}),
+    "layer_norm_backward": (
+        K.layer_norm,
+        lambda run, d, a, r, s: dict(enumerate(run(d[0], *a[:2], *r[1:]))),
+    ),
+    "linear_backward_input": (K.linear, lambda run, d, a, r, s: {0: run(d[0], a[1])}),
+    "linear_backward_weight": (K.linear, lambda run, d, a, r, s: {1: run(d[0], a[0])}),
+    "linear_backward_bias": (K.linear, lambda run, d, a, r, s: {2: run(d[0])} if a[2] is not None else {}),
+    "embedding_backward": (K.embedding, lambda run, d, a, r, s: {0: run(d[0], a[1], rows=len(a[0]))}),
+    "attention_backward": (
+        K.attention,
+        lambda run, d, a, r, s: dict(enumerate(run(d[0], *a[:3], *r, a[3], **s))),
+    ),
+    "lstm_backward": (
+        K.lstm,
+        lambda run, d, a, r, s: dict(enumerate(run(*d, *a[:3], *a[4:6], r[0], *r[3:], a[6]))),
+    ),
+}
+# How many of a forward's results a loss may depend on; the others are saved for the backward.
+DIFFERENTIABLE = {"layer_norm": 1, "attention": 1, "lstm": 3}
+
+
+def float64(*kernels):
+    return pytest.mark.parametrize(
+        ("kernel", "name"), [v.values[:2] for v in variants(*kernels) if v.values[2] == "float64"]
+    )
+
+
+def slope(function, arrays, directions, step):
+    """The derivative of function(*arrays) along the directions, a list as long as the list it returns."""
+
+    def at(distance):
+        return function(
+            *(a if u is None else a + distance * u for a, u in zip(arrays, directions, strict=True))
+        )
+
+    return [(ahead - behind) / (2 * step) for ahead, behind in zip(at(step), at(-step), strict=True)]
+
+
+def assert_gradients(gradients, forward, case, d, seed):
+    """Whether sum(gradient * direction), over the arguments, is sum(d * slope), over the results."""
+    wide = case.cast(np.longdouble)
+    rng = np.random.default_rng(seed)
+    directions = [rng.standard_normal(a.shape) if i in gradients else None for i, a in enumerate(wide.arrays)]
+
+    def results(*arrays):
+        r = forward.reference(*arrays, **case.settings)
+        return (r if isinstance(r, tuple) else (r,))[: len(d)]
+
+    eps = np.finfo(np.longdouble).eps
+    slopes = slope(results, wide.arrays, directions, step=float(eps) ** (1 / 3))
+    expected = [dr * s for dr, s in zip(d, slopes, strict=True)]
+    received = [g * directions[i] for i, g in gradients.items()]
+    magnitude = sum(float(abs(term).sum()) for term in (*received, *expected))
+    error = abs(sum(float(term.sum()) for term in received) - sum(float(term.sum()) for term in expected))
+    # The central difference is off by step^2 = eps^(2/3) times a third derivative; half of that exponent
+    # leaves room for steep functions and is still far below the error of a wrong formula.
+    assert error <= float(eps) ** (1 / 3) * magnitude, (error, magnitude)
+
+
+def test_every_backward_kernel_is_checked():
+    missing = {name for name in K.all_kernels() if "_backward" in name} - set(BACKWARD)
+    assert not missing, f"add to BACKWARD in tests/test_kernels_gradients.py: {sorted(missing)}"
+
+
+@float64(*(K.all_kernels()[name] for name in BACKWARD))
+@given(data=st.data())
+def test_a_backward_kernel_is_the_gradient_of_its_forward(kernel, name, data):
+    forward, gradients_from = BACKWARD[kernel.name]
+    case = data.draw(cases(forward.name, "float64", tame=True))
+    seed = data.draw(st.integers(0, 99))
+    r = forward.reference(*case.arrays, **case.settings)
+    r = r if isinstance(r, tuple) else (r,)
+    rng = np.random.default_rng(1000 + seed)
+    d = [rng.standard_normal(x.shape) for x in r[: DIFFERENTIABLE.get(forward.name, 1)]]
+    gradients = gradients_from(kernel[name], d, case.arrays, r, case.settings)
+    assert_gradients(gradients, forward, case, d, seed)
+
+
+@float64(K.cross_entropy_with_gradient)
+@given(data=st.data())
+def test_cross_entropy_comes_with_scale_times_its_gradient(kernel, name, data):
+    case = data.draw(cases("cross_entropy", "float64", tame=True))
+    losses, gradient = kernel[name](*case.arrays, **case.settings, scale=3.0)
+    np.testing.assert_array_equal(losses, kernel[name](*case.arrays, **case.settings, scale=1.0)[0])
+    finite = np.isfinite(losses)  # a loss stays infinite along every direction
+    case = type(case)(tuple(a[finite] for a in case.arrays), case.settings)
+    assert_gradients({0: gradient[finite]}, K.cross_entropy, case, [np.full(finite.sum(), 3.0)], seed=0)
+
+
+@float64(K.dropout)
+@given(data=st.data())
+def test_dropout_is_its_own_backward(kernel, name, data):
+    case = data.draw(cases("dropout", "float64", tame=True))
+    dy = np.random.default_rng(0).standard_normal(case.arrays[0].shape)
+    assert_gradients({0: kernel[name](dy, **case.settings)}, K.dropout, case, [dy], seed=1)

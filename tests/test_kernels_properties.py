@@ -1,0 +1,313 @@
+"""What the kernels promise: sums, masks, causality, rows that do not see each other, NaN that stays NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import Case, cases, plain_case, variants
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from tolerance import assert_close, outputs
+
+import tinylm_kernels as K
+from tinylm_kernels.dropout.reference import philox
+
+rng = np.random.default_rng
+
+
+def every(*kernels):
+    return pytest.mark.parametrize(("kernel", "name", "dtype"), variants(*kernels))
+
+
+def normal(dtype, *shape, seed=0):
+    return rng(seed).standard_normal(shape).astype(dtype)
+
+
+# Softmax and cross-entropy
+
+
+@every(K.softmax)
+@given(data=st.data())
+def test_softmax_rows_sum_to_one_and_masked_rows_to_zero(kernel, name, dtype, data):
+    case = data.draw(cases("softmax", dtype))
+    x, y = case.arrays[0], kernel[name](*case.arrays)
+    alive = (x > -np.inf).any(axis=-1)
+    # A sum of C rounded terms is off by at most C last places.
+    np.testing.assert_allclose(y.sum(axis=-1), alive, atol=x.shape[-1] * np.finfo(dtype).eps, rtol=0)
+    assert (y[x == -np.inf] == 0).all()
+
+
+@every(K.softmax)
+@given(data=st.data())
+def test_softmax_does_not_see_a_shift_of_its_row(kernel, name, dtype, data):
+    x = np.round(data.draw(cases("softmax", dtype, tame=True)).arrays[0] * 8) / 8
+    # Eighths plus 64 are exact in either dtype, so that the differences to the maximum are the same numbers.
+    np.testing.assert_array_equal(kernel[name](x + x.dtype.type(64)), kernel[name](x))
+
+
+@every(K.cross_entropy_with_gradient)
+@given(data=st.data())
+def test_the_losses_with_and_without_the_gradient_agree(kernel, name, dtype, data):
+    case = data.draw(cases("cross_entropy", dtype))
+    assert_close(kernel[name](*case.arrays, **case.settings)[0], K.cross_entropy.reference, case)
+
+
+@every(K.cross_entropy, K.cross_entropy_with_gradient)
+def test_ignored_rows_have_loss_and_gradient_zero_whatever_they_hold(kernel, name, dtype):
+    logits, targets = normal(dtype, 4, 9), np.array([2, K.IGNORE, 3, K.IGNORE])
+    logits[1] = np.nan
+    for result in outputs(kernel[name](logits, targets)):
+        assert (result[[1, 3]] == 0).all()
+        assert result[[0, 2]].all()
+
+
+# Attention
+
+
+@every(K.attention)
+@pytest.mark.parametrize("more", [0, 5])
+def test_causal_attention_does_not_see_later_keys(kernel, name, dtype, more):
+    q, k, v = (normal(dtype, 2, 3, 70 + more * (i > 0), 8, seed=i) for i in range(3))
+    before = kernel[name](q, k, v, causal=True)[0]
+    t = 40
+    k[:, :, t + more :], v[:, :, t + more :] = 7, -7
+    after = kernel[name](q, k, v, causal=True)[0]
+    np.testing.assert_array_equal(after[:, :, :t], before[:, :, :t])
+    assert (after[:, :, t:] != before[:, :, t:]).any(axis=(1, 3)).all()
+
+
+@every(K.attention)
+@pytest.mark.parametrize("rows", [1, 5, 64])
+def test_attention_behind_a_cache_gives_the_last_rows_of_the_whole(kernel, name, dtype, rows):
+    whole = Case(tuple(normal(dtype, 2, 2, 131, 16, seed=i) for i in range(3)), {"causal": True})
+    q, k, v = whole.arrays
+    result = kernel[name](q[:, :, -rows:], k, v, causal=True)
+
+    def last_rows(*arrays, **settings):
+        y, log_sum_exp = K.attention.reference(*arrays, **settings)
+        return y[:, :, -rows:], log_sum_exp[:, :, -rows:]
+
+    assert_close(result, last_rows, whole)
+
+
+@every(K.attention)
+def test_hiding_the_last_keys_equals_cutting_them(kernel, name, dtype):
+    q, k, v = (normal(dtype, 2, 3, 70, 8, seed=i) for i in range(3))
+    mask = np.ones((2, 70), bool)
+    mask[:, 33:] = False
+    k[:, :, 33:] = 1e4
+    result = kernel[name](q, k, v, mask, causal=False)
+    assert_close(result, K.attention.reference, Case((q, k[:, :, :33], v[:, :, :33]), {"causal": False}))
+
+
+@every(K.attention)
+def test_a_query_that_sees_no_key_gives_zeros(kernel, name, dtype):
+    q, k, v = (normal(dtype, 2, 3, 9, 8, seed=i) for i in range(3))
+    mask = np.ones((2, 9), bool)
+    mask[0, :4], mask[1] = False, False
+    y, log_sum_exp = kernel[name](q, k, v, mask, causal=True)
+    for hidden in ((0, slice(None), slice(4)), (1,)):
+        assert (y[hidden] == 0).all()
+        assert (log_sum_exp[hidden] == -np.inf).all()
+    assert np.isfinite(y).all()
+    assert np.isfinite(log_sum_exp[0, :, 4:]).all()
+
+
+@every(K.attention_backward)
+def test_the_gradients_of_what_is_hidden_are_zero(kernel, name, dtype):
+    q, k, v = (normal(dtype, 2, 3, 9, 8, seed=i) for i in range(3))
+    mask = np.ones((2, 9), bool)
+    mask[0, :4], mask[1] = False, False
+    saved = K.attention.reference(q, k, v, mask, causal=True)
+    dq, dk, dv = kernel[name](normal(dtype, *q.shape, seed=3), q, k, v, *saved, mask, causal=True)
+    assert (dq[0, :, :4] == 0).all()
+    for gradient in (dq, dk, dv):
+        assert (gradient[1] == 0).all()
+    for gradient in (dk, dv):
+        assert (gradient[0, :, :4] == 0).all()
+        assert gradient[0, :, 4:].any()
+
+
+# LSTM
+
+
+@every(K.lstm)
+@given(data=st.data())
+def test_an_lstm_with_lengths_gives_what_each_row_gives_alone(kernel, name, dtype, data):
+    case = data.draw(cases("lstm", dtype))
+    x, *weights, h0, c0, lengths = case.arrays
+    assume(lengths is not None and len(x))
+    b = data.draw(st.integers(0, len(x) - 1))
+    n, row = lengths[b], slice(b, b + 1)
+    y, h, c, _, _ = kernel[name](*case.arrays)
+    assert not y[b, n:].any()
+    alone = Case((x[row, :n], *weights, h0[row], c0[row]))
+    assert_close((y[row, :n], h[row], c[row]), lambda *a: K.lstm.reference(*a)[:3], alone)
+
+
+# Embedding
+
+
+@every(K.embedding_backward)
+@given(data=st.data())
+def test_embedding_backward_is_the_adjoint_of_embedding(kernel, name, dtype, data):
+    table, ids = data.draw(cases("embedding", dtype)).arrays
+    dy = normal(dtype, *ids.shape, table.shape[1])
+    dtable = kernel[name](dy, ids, rows=len(table))
+    here, there = np.float64(dtable) * table, np.float64(dy) * K.embedding.reference(table, ids)
+    terms = abs(here).sum() + abs(there).sum()  # each row of dtable sums up to ids.size terms
+    assert abs(here.sum() - there.sum()) <= (ids.size + 1) * np.finfo(dtype).eps * terms
+
+
+# Dropout
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "words"),
+    [  # Random123's published vectors: zeros, ones, the digits of pi
+        ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    ],
+)
+def test_philox_gives_the_published_words(counter, key, words):
+    counter, key = ([int(word, 16) for word in text.split()] for text in (counter, key))
+    assert " ".join(f"{int(word):08x}" for word in philox(np, counter, key)) == words
+
+
+@every(K.dropout)
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_rate_and_scales_the_rest(kernel, name, dtype, rate):
+    y = kernel[name](np.ones((200, 500), dtype), rate=rate, seed=1, step=2, site=3)
+    # Five standard deviations of a binomial count.
+    assert abs((y == 0).mean() - rate) < 5 * (rate * (1 - rate) / y.size) ** 0.5
+    assert set(np.unique(y)) == {0, y.dtype.type(1 / (1 - rate))}
+
+
+@every(K.dropout)
+@given(data=st.data())
+def test_the_mask_of_a_batch_is_that_of_its_slices(kernel, name, dtype, data):
+    case = data.draw(cases("dropout", dtype))
+    x, keywords = case.arrays[0], case.settings
+    cut = data.draw(st.integers(0, len(x)))
+    parts = [
+        kernel[name](part, **{**keywords, "first_row": keywords["first_row"] + first})
+        for first, part in ((0, x[:cut]), (cut, x[cut:]))
+        if len(part)
+    ]
+    if parts:
+        np.testing.assert_array_equal(np.concatenate(parts), kernel[name](x, **keywords))
+
+
+@every(K.dropout)
+@pytest.mark.parametrize(
+    "change", [{"seed": 2}, {"seed": 1 << 40}, {"step": 0}, {"site": 0}, {"first_row": 64}]
+)
+def test_another_seed_step_site_or_row_is_another_mask(kernel, name, dtype, change):
+    x, keywords = np.ones((64, 64), dtype), {"rate": 0.5, "seed": 1, "step": 2, "site": 3}
+    one, other = kernel[name](x, **keywords), kernel[name](x, **{**keywords, **change})
+    assert abs((one == other).mean() - 0.5) < 0.05  # independent masks agree at every other element
+
+
+# AdamW
+
+
+@every(K.adamw)
+@pytest.mark.parametrize("decoupled", [True, False])
+def test_adamw_follows_the_formula_written_out(kernel, name, dtype, decoupled):
+    lr, beta1, beta2, eps, decay, factor = 0.01, 0.9, 0.95, 1e-8, 0.1, 0.5
+    p, m, v = normal(dtype, 7), np.zeros(7, dtype), np.zeros(7, dtype)
+    expected = [[float(x), 0.0, 0.0] for x in p]
+    for step in range(1, 21):
+        g = normal(dtype, 7, seed=step)
+        p, m, v = kernel[name](
+            p, g, m, v, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=decay, step=step,
+            decoupled=decoupled, scale=factor,
+        )  # fmt: skip
+        for state, gradient in zip(expected, g, strict=True):
+            gi = factor * float(gradient)
+            if decoupled:
+                state[0] -= lr * decay * state[0]
+            else:
+                gi += decay * state[0]
+            state[1] = beta1 * state[1] + (1 - beta1) * gi
+            state[2] = beta2 * state[2] + (1 - beta2) * gi**2
+            mean, variance = state[1] / (1 - beta1**step), state[2] / (1 - beta2**step)
+            state[0] -= lr * mean / (variance**0.5 + eps)
+    # Twenty steps, each a handful of roundings of numbers of size 1.
+    np.testing.assert_allclose(np.stack([p, m, v], axis=1), expected, atol=100 * np.finfo(dtype).eps, rtol=0)
+
+
+# All of them
+
+
+ROWS = {  # the arguments whose first axis is the batch
+    "softmax": (0,),
+    "softmax_backward": (0, 1),
+    "layer_norm": (0,),
+    "gelu": (0,),
+    "gelu_backward": (0, 1),
+    "linear": (0, 3),
+    "linear_backward_input": (0,),
+    "embedding": (1,),
+    "cross_entropy": (0, 1),
+    "cross_entropy_with_gradient": (0, 1),
+    "attention": (0, 1, 2, 3),
+    "attention_backward": (0, 1, 2, 3, 4, 5, 6),
+    "lstm": (0, 4, 5, 6),
+}
+
+
+@every(*(K.all_kernels()[name] for name in ROWS))
+@given(data=st.data())
+def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
+    case = data.draw(cases(kernel.name, dtype))
+    batch = case.arrays[ROWS[kernel.name][0]]
+    assume(batch.ndim > (kernel is not K.embedding))
+    order = rng(0).permutation(len(batch))
+    permuted = tuple(
+        a[order] if i in ROWS[kernel.name] and a is not None else a for i, a in enumerate(case.arrays)
+    )
+    result = kernel[name](*permuted, **case.settings)
+    back = tuple(r[np.argsort(order)] for r in outputs(result))
+    assert_close(back if isinstance(result, tuple) else back[0], kernel.reference, case, kernel.name)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name", "dtype", "position"),
+    [
+        pytest.param(*v.values, position, id=f"{v.id}-{position}")
+        for kernel, positions in {
+            K.softmax: (0,),
+            K.softmax_backward: (0, 1),
+            K.layer_norm: (0, 1, 2),
+            K.layer_norm_backward: (0, 1, 2),
+            K.gelu: (0,),
+            K.gelu_backward: (0, 1),
+            K.linear: (0, 1, 2, 3),
+            K.embedding: (0,),
+            K.embedding_backward: (0,),
+            K.cross_entropy: (0,),
+            K.cross_entropy_with_gradient: (0,),
+            K.attention: (0, 1, 2),
+            K.attention_backward: (0, 1, 2, 3),
+            K.lstm: (0, 1, 2, 3, 4, 5),
+            K.lstm_backward: (0, 1, 2, 3, 4),
+            K.adamw: (0, 1, 2, 3),
+            K.squared_norm: (0,),
+        }.items()
+        for v in variants(kernel)
+        for position in positions
+    ],
+)
+def test_nan_in_gives_nan_out_where_the_reference_has_it(kernel, name, dtype, position):
+    case = plain_case(kernel.name, dtype)
+    if "causal" in case.settings:  # NaN that the mask hides may come out or not
+        case.settings["causal"] = False
+    case.arrays[position].flat[0] = np.nan
+    if kernel is K.embedding:
+        case.arrays[1][0] = 0
+    expected = outputs(kernel.reference(*case.arrays, **case.settings))
+    assert any(np.isnan(e).any() for e in expected)
+    for e, r in zip(expected, outputs(kernel[name](*case.arrays, **case.settings)), strict=True):
+        np.testing.assert_array_equal(np.isnan(r), np.isnan(e))
