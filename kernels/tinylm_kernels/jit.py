@@ -135,13 +135,15 @@ class Twins:
     """One function with prange loops, compiled as a serial and as a parallel kernel.
 
     Call it with the amount of work (elements touched) first: below PARALLEL_FROM, or with one thread, the serial
-    twin runs. Both give the same bits, provided the loop's chunks do not depend on the number of threads.
+    twin runs. Both give the same bits, provided that the loop's chunks do not depend on the number of threads.
+    Where prange runs over elements instead of rows, the threads' ends decide which elements fall into the scalar
+    rest of a vector loop; that rest may be reassociated differently, so such a function is compiled as EXACT.
     """
 
     # Numba's workqueue layer aborts the process when two Python threads launch at once; no layer gains from it.
     _launch = threading.Lock()
 
-    def __init__(self, function: Callable[..., None], fastmath: frozenset[str] = FAST):
+    def __init__(self, function: Callable[..., None], *, fastmath: frozenset[str] = FAST):
         self.serial = jit(function, fastmath=fastmath)
         self.parallel = jit(function, fastmath=fastmath, parallel=True)
         functools.update_wrapper(self, function)

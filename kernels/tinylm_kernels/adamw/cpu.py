@@ -4,11 +4,12 @@ What does not depend on the element (the bias corrections, the decay) is compute
 """
 
 import math
+from functools import partial
 
 import numpy as np
 from numba import prange
 
-from ..jit import Twins, as_carray, deliver, jit, room_for
+from ..jit import EXACT, Twins, as_carray, deliver, jit, room_for
 from .reference import adamw, squared_norm
 
 ZERO = np.float32(0)
@@ -16,7 +17,7 @@ ZERO = np.float32(0)
 CHUNK = 1 << 16
 
 
-@Twins
+@partial(Twins, fastmath=EXACT)
 def _adamw(p, g, m, v, rate, correction, shrink, beta1, beta2, rest1, rest2, eps, penalty, scale):
     rate, correction, shrink = np.float32(rate), np.float32(correction), np.float32(shrink)
     beta1, beta2, rest1, rest2 = np.float32(beta1), np.float32(beta2), np.float32(rest1), np.float32(rest2)

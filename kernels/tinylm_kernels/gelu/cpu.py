@@ -3,10 +3,12 @@
 NumPy writes an array of the full size for each of its ten steps; here an element stays in a register.
 """
 
+from functools import partial
+
 import numpy as np
 from numba import prange
 
-from ..jit import Twins, as_carray, deliver, jit, room_for
+from ..jit import EXACT, Twins, as_carray, deliver, jit, room_for
 from ..simd import sigmoid
 from .reference import CUBIC, SQRT_2_OVER_PI, gelu, gelu_backward
 
@@ -17,19 +19,19 @@ CUBED = np.float32(2 * SQRT_2_OVER_PI * CUBIC)
 CUBED_3 = np.float32(3 * 2 * SQRT_2_OVER_PI * CUBIC)
 
 
-@jit(forceinline=True)
+@jit(fastmath=EXACT, forceinline=True)
 def _value(x):
     return x * sigmoid(x * (LINEAR + CUBED * (x * x)))
 
 
-@jit(forceinline=True)
+@jit(fastmath=EXACT, forceinline=True)
 def _slope(x):
     square = x * x
     s = sigmoid(x * (LINEAR + CUBED * square))
     return s + x * s * (ONE - s) * (LINEAR + CUBED_3 * square)
 
 
-@Twins
+@partial(Twins, fastmath=EXACT)
 def _gelu(x, y):
     for i in prange(len(x)):
         y[i] = _value(x[i])
@@ -42,7 +44,7 @@ def gelu_numba(x, *, out=None):
     return deliver(y, out)
 
 
-@Twins
+@partial(Twins, fastmath=EXACT)
 def _gelu_backward(dy, x, dx):
     for i in prange(len(x)):
         dx[i] = dy[i] * _slope(x[i])
