@@ -43,9 +43,13 @@ __all__ = [
     "peek",
     "poke",
     "product",
+    "read",
+    "sigmoid",
+    "smaller",
     "splat",
     "store",
     "store_some",
+    "tanh",
     "total",
     "write",
     "zero_before",
@@ -140,6 +144,7 @@ def _operator(python, llvm):
 _operator(operator.add, "fadd")
 _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
+_operator(operator.truediv, "fdiv")
 
 
 @intrinsic
@@ -218,6 +223,16 @@ def larger(typingctx, a, b):
 
 
 @intrinsic
+def smaller(typingctx, a, b):
+    """The smaller of each pair, b where either is NaN."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return vector(vector, vector), codegen
+
+
+@intrinsic
 def total(typingctx, value):
     """The sum of the lanes, in a fixed order."""
 
@@ -248,8 +263,8 @@ hide_before = intrinsic(_fill_before(-np.inf))  # -inf in the lanes below n
 zero_before = intrinsic(_fill_before(0.0))  # 0 in the lanes below n
 
 
-def _exp(builder, x):
-    """The exp of simd.py for 16 lanes; results beyond the largest float32 are not promised."""
+def _exp_parts(builder, x):
+    """(e^r - 1, 2^n) with x = n ln 2 + r, as in simd.py."""
 
     def multiply_add(a, b, c):
         return builder.fadd(builder.fmul(a, b, flags=_FLAGS), c, flags=_FLAGS)
@@ -262,18 +277,50 @@ def _exp(builder, x):
     for c in (simd.C5, simd.C4, simd.C3, simd.C2):
         y = multiply_add(y, r, _constant(c))
     y = multiply_add(builder.fmul(y, r, flags=_FLAGS), r, r)
-    y = builder.fadd(y, _constant(1), flags=_FLAGS)
-    # 2^n as a float of its own: multiplied by it NaN stays NaN, and a row of -inf needs no care.
+    # 2^n as a float of its own, to multiply by: then NaN stays NaN whatever its n.
     exponent = builder.shl(builder.bitcast(rounded, _lanes), ir.Constant(_lanes, [23] * LANES))
-    power = builder.bitcast(builder.add(exponent, ir.Constant(_lanes, [127 << 23] * LANES)), _vector)
-    y = builder.fmul(y, power, flags=_FLAGS)
-    return builder.select(builder.fcmp_ordered("<", x, _constant(simd.LOWEST)), _constant(0), y)
+    return y, builder.bitcast(builder.add(exponent, ir.Constant(_lanes, [127 << 23] * LANES)), _vector)
 
 
 @intrinsic
 def exp(typingctx, x):
-    """exp in every lane, for x up to 88."""
-    return vector(vector), lambda context, builder, sig, args: _exp(builder, *args)
+    """e^x for x up to 88; 0 where the result would be subnormal, and for -inf; NaN for NaN."""
+
+    def codegen(context, builder, sig, args):
+        y, power = _exp_parts(builder, args[0])
+        y = builder.fmul(builder.fadd(y, _constant(1), flags=_FLAGS), power, flags=_FLAGS)
+        tiny = builder.fcmp_ordered("<", args[0], _constant(simd.LOWEST))
+        return builder.select(tiny, _constant(0), y)
+
+    return vector(vector), codegen
+
+
+@intrinsic
+def _expm1(typingctx, x):
+    """e^x - 1 without cancellation near 0, for |x| up to 80."""
+
+    def codegen(context, builder, sig, args):
+        y, power = _exp_parts(builder, args[0])
+        rest = builder.fsub(power, _constant(1), flags=_FLAGS)
+        return builder.fadd(builder.fmul(power, y, flags=_FLAGS), rest, flags=_FLAGS)
+
+    return vector(vector), codegen
+
+
+@jit
+def sigmoid(x):
+    """1 / (1 + e^-x); below -88, where it is less than 1e-38, as at -88."""
+    one = splat(np.float32(1))
+    return one / (one + exp(splat(np.float32(0)) - larger(splat(np.float32(-88)), x)))
+
+
+@jit
+def tanh(x):
+    """(e^2x - 1) / (e^2x + 1), the arithmetic of simd.tanh."""
+    x = larger(splat(-simd.TANH_FLAT), x)
+    x = smaller(splat(simd.TANH_FLAT), x)
+    y = _expm1(x + x)
+    return y / (y + splat(np.float32(2)))
 
 
 @intrinsic
@@ -379,6 +426,14 @@ def _tile(width):
 
 
 _panel_tile, _narrow_tile = intrinsic(_tile(PANEL // LANES)), intrinsic(_tile(1))
+
+
+@jit
+def read(address, n):
+    """The first n of 16 floats, all of them where n >= 16; the other lanes are 0."""
+    if n >= LANES:
+        return load(address)
+    return load_some(address, n)
 
 
 @jit
