@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["array_module", "check_same_shape", "check_shape", "device_of"]
+__all__ = ["array_module", "check_out", "check_outs", "check_same_shape", "check_shape", "device_of"]
 
 
 def device_of(array: Any) -> str:
@@ -27,6 +27,26 @@ def check_shape(operation: str, name: str, array: Any, expected: tuple[int | Non
     if len(shape) != len(expected) or any(e is not None and s != e for s, e in zip(shape, expected, strict=True)):
         wanted = ", ".join("any" if e is None else str(e) for e in expected)
         raise ValueError(f"{operation}: {name} has shape {tuple(shape)}, expected ({wanted})")
+
+
+def check_out(operation: str, out: Any, shape: tuple[int, ...], dtype: Any, name: str = "out") -> None:
+    """Raise unless `out` is None or an array that holds a result of this shape and dtype."""
+    if out is None:
+        return
+    if tuple(out.shape) != tuple(shape):
+        raise ValueError(f"{operation}: {name} has shape {tuple(out.shape)}, expected {tuple(shape)}")
+    if out.dtype != dtype:
+        raise TypeError(f"{operation}: {name} has dtype {out.dtype}, expected {dtype}")
+
+
+def check_outs(operation: str, outs: Any, results: tuple[Any, ...]) -> None:
+    """Raise unless `outs` is None or holds one array for each of `results`, arrays of the results' kinds."""
+    if outs is None:
+        return
+    if len(outs) != len(results):
+        raise ValueError(f"{operation}: out holds {len(outs)} arrays, expected {len(results)}")
+    for i, (out, result) in enumerate(zip(outs, results, strict=True)):
+        check_out(operation, out, result.shape, result.dtype, f"out[{i}]")
 
 
 def check_same_shape(operation: str, first: str, a: Any, second: str, b: Any) -> None:

@@ -105,7 +105,7 @@ class Kernel:
             if name in self._implementations:
                 raise ValueError(f"kernel {self.name} already has an implementation named {name!r}")
             expected, received = inspect.signature(self.reference), inspect.signature(function)
-            if list(expected.parameters) != list(received.parameters):
+            if _called_as(expected) != _called_as(received):
                 raise ValueError(f"{self.name}[{name!r}] must be called as {expected}, not as {received}")
             self._implementations[name] = Implementation(name, function, device, dtypes, when)
             self._choices.clear()
@@ -114,12 +114,13 @@ class Kernel:
         return register
 
     def __getitem__(self, name: str) -> Function:
-        """The implementation `name`, behind the kernel's argument check."""
+        """The implementation `name`, behind the kernel's checks but for `when`."""
         implementation = self.implementations.get(name)
         if implementation is None:
             raise KeyError(f"kernel {self.name} has no implementation {name!r}; it has {list(self._implementations)}")
 
         def run(*arrays: Any, **settings: Any) -> Any:
+            self._candidates(name, arrays)
             if self._check is not None:
                 self._check(*arrays, **settings)
             return implementation.function(*arrays, **settings)
@@ -127,12 +128,7 @@ class Kernel:
         return run
 
     def __call__(self, *arrays: Any, **settings: Any) -> Any:
-        try:
-            key = (_forced.get(), *[(type(a), a.dtype) if a is not None else None for a in arrays])
-        except AttributeError:
-            kinds = ", ".join(type(a).__name__ for a in arrays)
-            raise TypeError(f"{self.name} expects arrays, received ({kinds})") from None
-        choices = self._choices.get(key) or self._choose(key, arrays)
+        choices = self._candidates(_forced.get(), arrays)
         if self._check is not None:
             self._check(*arrays, **settings)
         for choice in choices:
@@ -140,11 +136,23 @@ class Kernel:
                 return choice.function(*arrays, **settings)
         raise TypeError(f"{self.name}: no implementation among {[c.name for c in choices]} takes these shapes")
 
+    def _candidates(self, forced: str | None, arrays: tuple[Any, ...]) -> tuple[Implementation, ...]:
+        """The implementations for these arrays, best first; a table look-up from the second such call on."""
+        try:
+            key = (forced, *[(type(a), a.dtype) if a is not None else None for a in arrays])
+        except AttributeError:
+            kinds = ", ".join(type(a).__name__ for a in arrays)
+            raise TypeError(f"{self.name} expects arrays, received ({kinds})") from None
+        return self._choices.get(key) or self._choose(key, arrays)
+
     def _choose(self, key: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Implementation, ...]:
         """The implementations for these kinds of arrays, best first; remembered under `key`."""
         self._load_siblings()
         devices = {device_of(a) for a in arrays if a is not None}
         dtypes = {str(a.dtype) for a in arrays if a is not None and _is_weighty(a.dtype)}
+        if not dtypes:
+            kinds = ", ".join(str(a.dtype) for a in arrays if a is not None)
+            raise TypeError(f"{self.name} expects floating arrays, by position; received ({kinds})")
         if len(devices) > 1:
             raise TypeError(f"{self.name}: its arrays lie on different devices: {sorted(devices)}")
         if len(dtypes) > 1 and dtypes <= {"float16", "float32", "float64"}:
@@ -165,9 +173,11 @@ class Kernel:
 
     def _load_siblings(self) -> None:
         """Import the modules beside a `reference.py` whose packages are installed. Once."""
-        if self._loaded:
-            return
-        self._loaded = True
+        if not self._loaded:
+            self._import_siblings()
+            self._loaded = True  # only now: another thread that calls meanwhile waits in the import
+
+    def _import_siblings(self) -> None:
         package, _, module = self.reference.__module__.rpartition(".")
         if module != "reference":
             return
@@ -179,6 +189,11 @@ class Kernel:
                 importlib.import_module(name)
             elif sibling == "cpu":
                 _say_numba_is_missing()
+
+
+def _called_as(signature: inspect.Signature) -> list[tuple[Any, ...]]:
+    """The names, kinds and defaults of the parameters; annotations and docstrings may differ."""
+    return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
 
 
 def _is_weighty(dtype: Any) -> bool:

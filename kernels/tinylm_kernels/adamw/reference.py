@@ -2,7 +2,7 @@
 
 import math
 
-from ..arrays import array_module, check_same_shape
+from ..arrays import array_module, check_outs, check_same_shape
 from ..registry import Kernel
 
 
@@ -46,6 +46,10 @@ def _(
     check_same_shape("adamw", "v", v, "p", p)
     if step < 1:
         raise ValueError(f"adamw: step is {step}, expected a count from 1")
+    for name, beta in (("beta1", beta1), ("beta2", beta2)):
+        if not 0 <= beta < 1:
+            raise ValueError(f"adamw: {name} is {beta}, expected 0 <= {name} < 1")
+    check_outs("adamw", out, (p, m, v))
 
 
 @Kernel

@@ -1,6 +1,6 @@
 """Scaled dot-product attention."""
 
-from ..arrays import array_module, check_same_shape, check_shape
+from ..arrays import array_module, check_out, check_outs, check_same_shape, check_shape
 from ..registry import Kernel
 
 
@@ -68,23 +68,30 @@ def _quiet(xp):
 
 @attention.check
 def _(q, k, v, key_mask=None, *, causal, scale=None, out=None):
-    if q.ndim != 4:
-        raise ValueError(f"attention: q has shape {q.shape}, expected (B, H, T, D)")
-    B, H, T, D = q.shape
-    check_shape("attention", "k", k, (B, H, None, D))
-    check_same_shape("attention", "k", k, "v", v)
-    S = k.shape[2]
-    if causal and T > S:
-        raise ValueError(f"attention: {T} causal queries need at least as many keys, received {S}")
-    if key_mask is not None:
-        check_shape("attention", "key_mask", key_mask, (B, S))
-        if key_mask.dtype != bool:
-            raise TypeError(f"attention: key_mask has dtype {key_mask.dtype}, expected bool")
+    _check_arguments("attention", q, k, v, key_mask, causal)
+    check_out("attention", out, q.shape, q.dtype)
 
 
 @attention_backward.check
 def _(dy, q, k, v, y, log_sum_exp, key_mask=None, *, causal, scale=None, out=None):
+    _check_arguments("attention_backward", q, k, v, key_mask, causal)
     check_same_shape("attention_backward", "dy", dy, "q", q)
     check_same_shape("attention_backward", "y", y, "q", q)
-    check_same_shape("attention_backward", "k", k, "v", v)
     check_shape("attention_backward", "log_sum_exp", log_sum_exp, q.shape[:3])
+    check_outs("attention_backward", out, (q, k, v))
+
+
+def _check_arguments(operation, q, k, v, key_mask, causal):
+    if q.ndim != 4:
+        raise ValueError(f"{operation}: q has shape {q.shape}, expected (B, H, T, D)")
+    B, H, T, D = q.shape
+    check_shape(operation, "k", k, (B, H, None, D))
+    check_same_shape(operation, "k", k, "v", v)
+    S = k.shape[2]
+    if S == 0 or D == 0 or (causal and T > S):
+        expected = f"at least {T if causal else 1} keys, each of at least one number"
+        raise ValueError(f"{operation}: k has shape {k.shape}, expected {expected}")
+    if key_mask is not None:
+        check_shape(operation, "key_mask", key_mask, (B, S))
+        if key_mask.dtype != bool:
+            raise TypeError(f"{operation}: key_mask has dtype {key_mask.dtype}, expected bool")

@@ -1,6 +1,6 @@
 """Softmax and cross-entropy in one, with the gradient in the same pass."""
 
-from ..arrays import array_module, check_shape
+from ..arrays import array_module, check_out, check_shape
 from ..registry import Kernel
 
 IGNORE = -100  # a target that does not count; the value that PyTorch and transformers use
@@ -57,25 +57,26 @@ def cross_entropy_with_gradient(
 
 @cross_entropy.check
 def _(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
-    _check_arguments(logits, targets, ignore_index, label_smoothing)
+    _check_arguments("cross_entropy", logits, targets, ignore_index, label_smoothing)
 
 
 @cross_entropy_with_gradient.check
 def _(logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None):
-    _check_arguments(logits, targets, ignore_index, label_smoothing)
+    _check_arguments("cross_entropy_with_gradient", logits, targets, ignore_index, label_smoothing)
+    check_out("cross_entropy_with_gradient", out, logits.shape, logits.dtype)
 
 
-def _check_arguments(logits, targets, ignore_index, label_smoothing):
+def _check_arguments(operation, logits, targets, ignore_index, label_smoothing):
     if logits.ndim != 2 or logits.shape[1] == 0:
-        raise ValueError(f"cross_entropy: logits has shape {logits.shape}, expected (N, V)")
-    check_shape("cross_entropy", "targets", targets, logits.shape[:1])
+        raise ValueError(f"{operation}: logits has shape {logits.shape}, expected (N, V)")
+    check_shape(operation, "targets", targets, logits.shape[:1])
     if targets.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: targets has dtype {targets.dtype}, expected integers")
+        raise TypeError(f"{operation}: targets has dtype {targets.dtype}, expected integers")
     if not 0 <= label_smoothing < 1:
-        raise ValueError(f"cross_entropy: label_smoothing is {label_smoothing}, expected 0 <= s < 1")
+        raise ValueError(f"{operation}: label_smoothing is {label_smoothing}, expected 0 <= s < 1")
     wrong = ((targets < 0) | (targets >= logits.shape[1])) & (targets != ignore_index)
     if wrong.any():
         raise ValueError(
-            f"cross_entropy: target {targets[wrong][0]} is outside 0..{logits.shape[1] - 1} "
+            f"{operation}: target {targets[wrong][0]} is outside 0..{logits.shape[1] - 1} "
             f"and is not ignore_index ({ignore_index})"
         )

@@ -2,7 +2,7 @@
 
 import math
 
-from ..arrays import array_module
+from ..arrays import array_module, check_out
 from ..registry import Kernel
 
 # Philox4x32-10's constants. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", table 2.
@@ -61,3 +61,6 @@ def _(x, *, rate, seed, step, site, first_row=0, out=None):
     for name, value, bits in (("seed", seed, 64), ("step", step, 32), ("site", site, 32), ("first_row", first_row, 32)):
         if not 0 <= value < 2**bits:
             raise ValueError(f"dropout: {name} is {value}, expected 0 <= {name} < 2^{bits}")
+    if first_row + x.shape[0] > 2**32:
+        raise ValueError(f"dropout: the last row is {first_row + x.shape[0] - 1}, expected rows below 2^32")
+    check_out("dropout", out, x.shape, x.dtype)

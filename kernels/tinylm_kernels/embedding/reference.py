@@ -1,6 +1,6 @@
 """Look-up of rows by id, and the scatter-add that is its gradient."""
 
-from ..arrays import array_module, check_shape
+from ..arrays import array_module, check_out, check_shape
 from ..registry import Kernel
 
 
@@ -15,6 +15,7 @@ def _(table, ids, *, out=None):
     if table.ndim != 2:
         raise ValueError(f"embedding: table has shape {table.shape}, expected (V, C)")
     _check_ids("embedding", ids, table.shape[0])
+    check_out("embedding", out, (*ids.shape, table.shape[1]), table.dtype)
 
 
 @Kernel
@@ -35,8 +36,11 @@ def embedding_backward(dy, ids, *, rows, out=None, accumulate=False):
 
 @embedding_backward.check
 def _(dy, ids, *, rows, out=None, accumulate=False):
+    if dy.ndim == 0:
+        raise ValueError("embedding_backward: dy has no axis, expected (..., C)")
     check_shape("embedding_backward", "dy", dy, (*ids.shape, dy.shape[-1]))
     _check_ids("embedding_backward", ids, rows)
+    check_out("embedding_backward", out, (rows, dy.shape[-1]), dy.dtype)
 
 
 def _check_ids(operation, ids, rows):

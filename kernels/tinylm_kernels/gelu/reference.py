@@ -2,7 +2,7 @@
 
 import math
 
-from ..arrays import array_module, check_same_shape
+from ..arrays import array_module, check_out, check_same_shape
 from ..registry import Kernel
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -20,6 +20,11 @@ def gelu(x, *, out=None):
     return xp.multiply(x, 0.5 * (1 + xp.tanh(SQRT_2_OVER_PI * (x + CUBIC * x * x * x))), out=out)
 
 
+@gelu.check
+def _(x, *, out=None):
+    check_out("gelu", out, x.shape, x.dtype)
+
+
 @Kernel
 def gelu_backward(dy, x, *, out=None):
     """dx = dy (1 + t) / 2 + dy x (1 - t^2) u' / 2,  with u = sqrt(2 / pi) (x + 0.044715 x^3) and t = tanh u."""
@@ -32,3 +37,4 @@ def gelu_backward(dy, x, *, out=None):
 @gelu_backward.check
 def _(dy, x, *, out=None):
     check_same_shape("gelu_backward", "dy", dy, "x", x)
+    check_out("gelu_backward", out, x.shape, x.dtype)

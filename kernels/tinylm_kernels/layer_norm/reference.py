@@ -1,6 +1,6 @@
 """Layer normalisation over the last axis."""
 
-from ..arrays import array_module, check_same_shape, check_shape
+from ..arrays import array_module, check_out, check_same_shape, check_shape
 from ..registry import Kernel
 
 
@@ -28,6 +28,7 @@ def _(x, weight, bias, *, eps=1e-5, out=None):
         raise ValueError(f"layer_norm: x has shape {x.shape}, expected at least one column")
     check_shape("layer_norm", "weight", weight, x.shape[-1:])
     check_shape("layer_norm", "bias", bias, x.shape[-1:])
+    check_out("layer_norm", out, x.shape, x.dtype)
 
 
 @Kernel
@@ -49,7 +50,10 @@ def layer_norm_backward(dy, x, weight, mean, rstd, *, out=None):
 
 @layer_norm_backward.check
 def _(dy, x, weight, mean, rstd, *, out=None):
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"layer_norm_backward: x has shape {x.shape}, expected at least one column")
     check_same_shape("layer_norm_backward", "dy", dy, "x", x)
     check_shape("layer_norm_backward", "weight", weight, x.shape[-1:])
     check_shape("layer_norm_backward", "mean", mean, x.shape[:-1])
     check_shape("layer_norm_backward", "rstd", rstd, x.shape[:-1])
+    check_out("layer_norm_backward", out, x.shape, x.dtype)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays import array_module, check_same_shape, check_shape
+from ..arrays import array_module, check_out, check_shape
 from ..registry import Kernel
 
 
@@ -50,6 +50,7 @@ def _(x, weight, bias=None, residual=None, *, out=None):
         check_shape("linear", "bias", bias, (weight.shape[0],))
     if residual is not None:
         check_shape("linear", "residual", residual, (*x.shape[:-1], weight.shape[0]))
+    check_out("linear", out, (*x.shape[:-1], weight.shape[0]), x.dtype)
 
 
 @Kernel
@@ -60,7 +61,9 @@ def linear_backward_input(dy, weight, *, out=None):
 
 @linear_backward_input.check
 def _(dy, weight, *, out=None):
+    check_shape("linear_backward_input", "weight", weight, (None, None))
     check_shape("linear_backward_input", "dy", dy, (*dy.shape[:-1], weight.shape[0]))
+    check_out("linear_backward_input", out, (*dy.shape[:-1], weight.shape[1]), dy.dtype)
 
 
 @Kernel
@@ -79,8 +82,12 @@ def linear_backward_weight(dy, x, *, out=None, accumulate=False):
 
 @linear_backward_weight.check
 def _(dy, x, *, out=None, accumulate=False):
-    if dy.shape[:-1] != x.shape[:-1]:
-        raise ValueError(f"linear_backward_weight: dy has shape {dy.shape} but x has {x.shape}")
+    if dy.ndim == 0 or dy.ndim != x.ndim or dy.shape[:-1] != x.shape[:-1]:
+        raise ValueError(
+            f"linear_backward_weight: dy has shape {dy.shape} and x {x.shape}, expected (..., O) and (..., I)"
+        )
+    _check_accumulate("linear_backward_weight", out, accumulate)
+    check_out("linear_backward_weight", out, (dy.shape[-1], x.shape[-1]), dy.dtype)
 
 
 @Kernel
@@ -91,3 +98,16 @@ def linear_backward_bias(dy, *, out=None, accumulate=False):
         return rows.sum(axis=0, out=out)
     out += rows.sum(axis=0)
     return out
+
+
+@linear_backward_bias.check
+def _(dy, *, out=None, accumulate=False):
+    if dy.ndim == 0:
+        raise ValueError("linear_backward_bias: dy has no axis, expected (..., O)")
+    _check_accumulate("linear_backward_bias", out, accumulate)
+    check_out("linear_backward_bias", out, dy.shape[-1:], dy.dtype)
+
+
+def _check_accumulate(operation, out, accumulate):
+    if accumulate and out is None:
+        raise ValueError(f"{operation}: accumulate adds to what out holds, received no out")

@@ -91,24 +91,13 @@ def lstm_backward(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, len
 
 @lstm.check
 def _(x, w_input, w_hidden, bias, h0, c0, lengths=None):
-    if x.ndim != 3:
-        raise ValueError(f"lstm: x has shape {x.shape}, expected (B, T, I)")
-    B, T, I = x.shape
-    check_shape("lstm", "w_hidden", w_hidden, (None, w_hidden.shape[0] // 4))
-    check_shape("lstm", "w_input", w_input, (w_hidden.shape[0], I))
+    _check_arguments("lstm", x, w_input, w_hidden, h0, c0, lengths)
     check_shape("lstm", "bias", bias, w_hidden.shape[:1])
-    check_shape("lstm", "h0", h0, (B, w_hidden.shape[1]))
-    check_shape("lstm", "c0", c0, (B, w_hidden.shape[1]))
-    if lengths is not None:
-        check_shape("lstm", "lengths", lengths, (B,))
-        if lengths.dtype.kind not in "iu":
-            raise TypeError(f"lstm: lengths has dtype {lengths.dtype}, expected integers")
-        if lengths.size and (lengths.min() < 0 or lengths.max() > T):
-            raise ValueError(f"lstm: lengths must lie in 0..{T}, received {lengths.min()}..{lengths.max()}")
 
 
 @lstm_backward.check
 def _(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, lengths=None):
+    _check_arguments("lstm_backward", x, w_input, w_hidden, h0, c0, lengths)
     B, T, _ = x.shape
     H = w_hidden.shape[1]
     for name, array, shape in (
@@ -120,3 +109,22 @@ def _(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, lengths=None):
         ("cells", cells, (B, T, H)),
     ):
         check_shape("lstm_backward", name, array, shape)
+
+
+def _check_arguments(operation, x, w_input, w_hidden, h0, c0, lengths):
+    if x.ndim != 3:
+        raise ValueError(f"{operation}: x has shape {x.shape}, expected (B, T, I)")
+    if w_hidden.ndim != 2 or w_hidden.shape[1] == 0 or w_hidden.shape[0] != 4 * w_hidden.shape[1]:
+        raise ValueError(f"{operation}: w_hidden has shape {w_hidden.shape}, expected (4H, H)")
+    B, T, I = x.shape
+    H = w_hidden.shape[1]
+    check_shape(operation, "w_input", w_input, (4 * H, I))
+    check_shape(operation, "h0", h0, (B, H))
+    check_shape(operation, "c0", c0, (B, H))
+    if lengths is None:
+        return
+    check_shape(operation, "lengths", lengths, (B,))
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"{operation}: lengths has dtype {lengths.dtype}, expected integers")
+    if lengths.size and (lengths.min() < 0 or lengths.max() > T):
+        raise ValueError(f"{operation}: lengths must lie in 0..{T}, received {lengths.min()}..{lengths.max()}")

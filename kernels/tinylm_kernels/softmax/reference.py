@@ -1,6 +1,6 @@
 """Softmax along the last axis."""
 
-from ..arrays import array_module, check_same_shape
+from ..arrays import array_module, check_out, check_same_shape
 from ..registry import Kernel
 
 
@@ -25,6 +25,7 @@ def softmax(x, *, out=None):
 def _(x, *, out=None):
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"softmax: x has shape {x.shape}, expected at least one column")
+    check_out("softmax", out, x.shape, x.dtype)
 
 
 @Kernel
@@ -42,3 +43,4 @@ def softmax_backward(dy, y, *, out=None):
 @softmax_backward.check
 def _(dy, y, *, out=None):
     check_same_shape("softmax_backward", "dy", dy, "y", y)
+    check_out("softmax_backward", out, y.shape, y.dtype)
