@@ -65,7 +65,7 @@ def apply(function, x):
 
 
 def ulps(received, expected):
-    """The largest distance in float32's units of the last place; a subnormal counts in the smallest normal's."""
+    """The largest distance in units of the last place; a subnormal counts in those of the smallest normal."""
     smallest = np.float32(2.0**-126)
     unit = np.spacing(np.maximum(np.abs(expected), smallest).astype(np.float32)).astype(np.float64)
     return np.max(np.abs(received - expected) / unit)

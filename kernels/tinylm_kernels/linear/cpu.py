@@ -15,6 +15,8 @@ from .reference import linear, linear_backward_bias
 PARTS, ROWS = 16, 64
 # An addition costs about a quarter of the work that `Twins` counts an element for.
 LIGHT = 4
+# Below this many elements NumPy's sum is faster, which needs 1 us less for a call. Measured.
+SMALLEST = 1 << 14
 
 
 @jit
@@ -71,7 +73,11 @@ def _column_sums(dy, sums):
         _add_rows(dy, part * len(dy) // parts, (part + 1) * len(dy) // parts, sums[part])
 
 
-@linear_backward_bias.implement("numba", dtypes=("float32",))
+def _is_worth_a_launch(dy, *, out=None, accumulate=False):
+    return dy.size >= SMALLEST
+
+
+@linear_backward_bias.implement("numba", dtypes=("float32",), when=_is_worth_a_launch)
 def linear_backward_bias_numba(dy, *, out=None, accumulate=False):
     rows = as_rows(dy)
     sums = np.zeros((min(PARTS, 1 + len(rows) // ROWS), rows.shape[1]), np.float32)
