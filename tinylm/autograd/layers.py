@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tinylm_kernels as K
 from tinylm_kernels import array_module
 
@@ -30,9 +31,10 @@ def matmul(a, b):
     xp = array_module(a)
 
     def pullback(dy):
-        a2, b2 = a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
-        dy2 = dy[..., None, :] if a.ndim == 1 else dy
-        dy2 = dy2[..., None] if b.ndim == 1 else dy2
+        a2 = a[None, :] if a.ndim == 1 else a
+        b2 = b[:, None] if b.ndim == 1 else b
+        batch = np.broadcast_shapes(a2.shape[:-2], b2.shape[:-2])
+        dy2 = xp.reshape(dy, (*batch, a2.shape[-2], b2.shape[-1]))
         da = unbroadcast(xp.matmul(dy2, b2.swapaxes(-1, -2)), a2)
         db = unbroadcast(xp.matmul(a2.swapaxes(-1, -2), dy2), b2)
         return da.reshape(a.shape), db.reshape(b.shape)

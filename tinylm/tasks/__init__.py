@@ -1,0 +1,28 @@
+"""Tasks, and the way from settings to a trained model: floor 6."""
+
+from .language_modelling import LanguageModelling, evaluate_split
+from .settings import (
+    PRESETS,
+    TrainSettings,
+    parse_assignments,
+    read_settings_file,
+    resolve_settings,
+    settings_to_json,
+)
+from .training import TrainedRun, build_model, build_tokenizer, resume_settings, train
+
+__all__ = [
+    "PRESETS",
+    "LanguageModelling",
+    "TrainSettings",
+    "TrainedRun",
+    "build_model",
+    "build_tokenizer",
+    "evaluate_split",
+    "parse_assignments",
+    "read_settings_file",
+    "resolve_settings",
+    "resume_settings",
+    "settings_to_json",
+    "train",
+]

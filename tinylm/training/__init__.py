@@ -1,0 +1,40 @@
+"""The loop, its callbacks, checkpoints and run folders: floor 5. Knows no task or model by name."""
+
+from .callbacks import (
+    early_stopping,
+    restore,
+    save_best,
+    save_checkpoints,
+    stop_on_interrupt,
+    validate,
+    write_metrics,
+    write_samples,
+)
+from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from .interrupts import Interrupts
+from .run_folder import RunFolder, list_runs, read_metrics
+from .task import Task
+from .trainer import Callback, NonFiniteError, StepResult, Trainer
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "Interrupts",
+    "NonFiniteError",
+    "RunFolder",
+    "StepResult",
+    "Task",
+    "Trainer",
+    "early_stopping",
+    "list_runs",
+    "load_checkpoint",
+    "read_metrics",
+    "restore",
+    "save_best",
+    "save_checkpoint",
+    "save_checkpoints",
+    "stop_on_interrupt",
+    "validate",
+    "write_metrics",
+    "write_samples",
+]

@@ -1,0 +1,169 @@
+"""Modules and layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tinylm.autograd import Observer, Tensor, observe
+from tinylm.errors import TinylmError
+from tinylm.nn import LSTM, Dropout, Initializer, Linear, Module, MultiHeadAttention, TransformerBlock, random_step
+
+RNG = np.random.default_rng(0)
+
+
+def initializer() -> Initializer:
+    return Initializer(0, np.float64)
+
+
+class Pair(Module):
+    def __init__(self) -> None:
+        self.layers = [Linear(3, 3, initializer()), Linear(3, 2, initializer(), bias=False)]
+        self.tied = self.layers[0].weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_parameters_are_named_by_their_attributes_and_tied_ones_count_once() -> None:
+    pair = Pair()
+    assert [name for name, _ in pair.named_parameters()] == ["tied", "layers.0.bias", "layers.1.weight"]
+    assert pair.num_parameters() == 9 + 3 + 6
+    assert "total" in pair.summary()
+
+
+def test_a_state_that_does_not_fit_is_refused_whole() -> None:
+    pair, other = Pair(), Pair()
+    state = {name: array + 1 for name, array in other.state_dict().items()}
+    before = {name: array.copy() for name, array in pair.state_dict().items()}
+    for change, words in (
+        (lambda s: s.pop("tied"), "tied is missing"),
+        (lambda s: s.update(extra=np.zeros(1)), "extra is unknown"),
+        (lambda s: s.update({"layers.1.weight": np.zeros((3, 2))}), "has shape"),
+    ):
+        wrong = dict(state)
+        change(wrong)
+        with pytest.raises(TinylmError, match=words):
+            pair.load_state_dict(wrong)
+        assert all(np.array_equal(pair.state_dict()[name], before[name]) for name in before)
+    pair.load_state_dict(state)
+    assert np.array_equal(pair.layers[0].bias.data, state["layers.0.bias"])
+
+
+def test_train_and_eval_reach_every_module() -> None:
+    block = TransformerBlock(8, 2, 16, initializer(), causal=True, dropout=0.5)
+    assert not block.training
+    block.train()
+    assert all(module.training for _, module in block.named_modules())
+    block.eval()
+    assert not any(module.training for _, module in block.named_modules())
+
+
+def test_an_observer_learns_where_in_the_model_it_is() -> None:
+    class Paths(Observer):
+        def __init__(self) -> None:
+            self.paths: list[tuple[str, str]] = []
+
+        def forward(self, operation):
+            self.paths.append((operation.path, operation.name))
+
+    block = TransformerBlock(8, 2, 16, initializer(), causal=True)
+    with observe(Paths()) as seen:
+        block(Tensor(RNG.standard_normal((1, 3, 8))))
+    assert ("attention.qkv", "linear") in seen.paths
+    assert ("attention", "self_attention") in seen.paths
+    assert ("feed_forward", "gelu") in seen.paths
+
+
+def test_a_block_of_a_transformer_takes_at_most_eight_operations() -> None:
+    class Count(Observer):
+        operations = 0
+
+        def forward(self, operation):
+            self.operations += 1
+
+    block = TransformerBlock(8, 2, 16, initializer(), causal=True)
+    with observe(Count()) as count:
+        block(Tensor(RNG.standard_normal((1, 3, 8)), requires_grad=True))
+    assert count.operations <= 8
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_a_causal_block_does_not_look_ahead(pre_norm: bool) -> None:
+    block = TransformerBlock(8, 2, 16, initializer(), causal=True, pre_norm=pre_norm)
+    x = RNG.standard_normal((2, 6, 8))
+    changed = x.copy()
+    changed[:, 4:] += 1
+    before, after = block(Tensor(x)).data, block(Tensor(changed)).data
+    assert np.array_equal(before[:, :4], after[:, :4])
+    assert not np.allclose(before[:, 4:], after[:, 4:])
+
+
+def test_masked_keys_do_not_count() -> None:
+    attention = MultiHeadAttention(8, 2, initializer(), causal=False)
+    x = RNG.standard_normal((1, 5, 8))
+    mask = np.array([[True, True, True, False, False]])
+    padded = attention(Tensor(x), key_mask=mask).data[:, :3]
+    assert np.allclose(padded, attention(Tensor(x[:, :3])).data, rtol=1e-12)
+
+
+def test_dropout_scales_what_it_keeps_and_depends_on_the_row_of_the_global_batch() -> None:
+    dropout = Dropout(0.25, site=3).train()
+    x = Tensor(np.ones((8, 500)))
+    with random_step(seed=1, step=5):
+        whole = dropout(x).data
+        again = dropout(x).data
+    with random_step(seed=1, step=5, first_row=6):
+        part = dropout(Tensor(np.ones((2, 500)))).data
+    with random_step(seed=1, step=6):
+        other = dropout(x).data
+    assert np.array_equal(whole, again)
+    assert np.array_equal(whole[6:], part)
+    assert not np.array_equal(whole, other)
+    assert set(np.unique(whole)) == {0, 1 / 0.75}
+    assert 0.2 < (whole == 0).mean() < 0.3
+    assert dropout.eval()(x) is x
+
+
+def test_dropout_without_its_randomness_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match="random_step"):
+        Dropout(0.5, site=0).train()(Tensor(np.ones((2, 2))))
+    with pytest.raises(ValueError, match="rate is 1"):
+        Dropout(1, site=0)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padded_rows_of_an_lstm_equal_each_row_alone(bidirectional: bool) -> None:
+    lstm = LSTM(3, 4, initializer(), layers=2, bidirectional=bidirectional)
+    x = RNG.standard_normal((3, 6, 3))
+    lengths = np.array([6, 2, 4])
+    y, state = lstm(Tensor(x), lengths=lengths)
+    for row, length in enumerate(lengths):
+        alone, last = lstm(Tensor(x[row : row + 1, :length]))
+        assert np.allclose(y.data[row, :length], alone.data[0], rtol=1e-12)
+        for (h, c), (h_alone, c_alone) in zip(state, last, strict=True):
+            assert np.allclose(h.data[row], h_alone.data[0], rtol=1e-12)
+            assert np.allclose(c.data[row], c_alone.data[0], rtol=1e-12)
+
+
+def test_an_lstm_continues_from_its_state() -> None:
+    lstm = LSTM(3, 4, initializer(), layers=2)
+    x = RNG.standard_normal((2, 7, 3))
+    whole, _ = lstm(Tensor(x))
+    first, state = lstm(Tensor(x[:, :3]))
+    second, _ = lstm(Tensor(x[:, 3:]), state)
+    assert np.allclose(np.concatenate([first.data, second.data], axis=1), whole.data, rtol=1e-12)
+
+
+def test_zeros_without_a_seed_and_the_same_numbers_in_every_dtype() -> None:
+    assert not Initializer(None).normal(3, 4, std=1.0).data.any()
+    single, double = Initializer(1).normal(3, 4, std=0.5), Initializer(1, np.float64).normal(3, 4, std=0.5)
+    assert double.dtype == np.float64
+    assert np.array_equal(single.data, double.data)
+
+
+def test_heads_must_divide_the_channels() -> None:
+    with pytest.raises(ValueError, match="8 channels do not divide into 3 heads"):
+        MultiHeadAttention(8, 3, initializer(), causal=True)

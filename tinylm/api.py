@@ -1,0 +1,62 @@
+"""Training from Python in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import Any
+
+from tinylm.errors import TinylmError
+from tinylm.tasks import PRESETS, TrainedRun, resolve_settings, resume_settings
+from tinylm.tasks import train as train_with_settings
+from tinylm.training import Callback
+
+__all__ = ["train"]
+
+
+def train(
+    data: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    *,
+    preset: str | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    notify: Callable[[str], None] = lambda message: None,
+    **settings: Any,
+) -> TrainedRun:
+    """Train a language model and return the run; `tinylm.load(run.best)` opens its best weights.
+
+    data: text files and folders, the built-in text where empty. preset: a name from `tinylm.tasks.PRESETS`, where
+    None the one for the model. out: the run folder, a new one under runs/ where None. resume: a run folder to continue;
+    then no other setting may differ from the run's own. settings: those of `tinylm.tasks.TrainSettings`.
+    Raises TinylmError for settings that do not exist or do not fit, and for data that cannot be used.
+    """
+    paths = [data] if isinstance(data, (str, PathLike)) else list(data)
+    if paths:
+        settings["data"] = tuple(str(path) for path in paths)
+    if resume is not None:
+        chosen = resume_settings(resume)
+        _refuse_differences(settings, chosen, resume)
+    else:
+        name = preset or ("lstm" if settings.get("model") == "lstm" else "default")
+        if name not in PRESETS:
+            raise TinylmError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+        chosen = resolve_settings(PRESETS[name], settings)
+    return train_with_settings(
+        chosen,
+        out=None if out is None else str(out),
+        resume=None if resume is None else str(resume),
+        callbacks=callbacks,
+        notify=notify,
+    )
+
+
+def _refuse_differences(settings: dict[str, Any], chosen: Any, resume: str | PathLike[str]) -> None:
+    asked = resolve_settings(settings)
+    different = [
+        f"{name}={getattr(asked, name)} (the run has {getattr(chosen, name)})"
+        for name in settings
+        if getattr(asked, name) != getattr(chosen, name)
+    ]
+    if different:
+        raise TinylmError(f"{resume}: a run is continued with its own settings, not with {', '.join(different)}")

@@ -1,0 +1,91 @@
+"""tinylm train: learn a text."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import tinylm
+
+__all__ = ["add_to", "run"]
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "train",
+        help="train a language model on text",
+        description="Train a language model on text files and folders; without DATA on the text of Python's own "
+        "help pages, which every machine has.",
+    )
+    parser.add_argument("data", nargs="*", metavar="DATA", help="UTF-8 text files and folders")
+    parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says otherwise")
+    parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: a set of settings to start from")
+    parser.add_argument("--tokenizer", choices=("chars", "bytes"), help="what a token is; chars unless said otherwise")
+    parser.add_argument("--out", metavar="DIR", help="the run folder; a new one under runs/ unless given")
+    parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="assignments", help="one setting; repeatable"
+    )
+    parser.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
+    parser.add_argument("--seed", type=int, metavar="N", help="of everything random; 0 unless given")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, with a progress bar; then show what came of it."""
+    from ..progress import ProgressBar
+
+    begin = time.perf_counter()
+    bar = ProgressBar()
+    settings = _settings(options)
+    try:
+        trained = tinylm.train(
+            options.data,
+            preset=options.preset,
+            out=options.out,
+            resume=options.resume,
+            callbacks=[bar],
+            notify=bar.say,
+            **settings,
+        )
+    finally:
+        bar.close()
+    _report(trained, time.perf_counter() - begin)
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Later ones override earlier ones: the file, --set, and the options with a name of their own."""
+    from tinylm.tasks import parse_assignments, read_settings_file
+
+    settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
+    settings |= parse_assignments(options.assignments)
+    for name in ("model", "tokenizer", "seed"):
+        if getattr(options, name) is not None:
+            settings[name] = getattr(options, name)
+    return settings
+
+
+def _report(trained: Any, seconds: float) -> None:
+    if trained.stopped:
+        print(f"{trained.stopped}; saved at step {trained.trainer.step}. To go on: tinylm train --resume {trained.folder}")
+        if not trained.best.is_dir():
+            return
+    memory = trained.trainer.memory
+    if "best_val_loss" in memory:
+        bits = memory["best_val_loss"] / 0.6931471805599453
+        unit = "character" if trained.tokenizer.kind == "chars" else "byte"
+        print(f"best validation: {bits:.3f} bits per {unit} (loss {memory['best_val_loss']:.4f}) at step {memory['best_step']}")
+    print(f"time: {seconds:.0f} s, of which {memory['seconds']:.0f} s in {trained.trainer.step} steps")
+    samples = (trained.folder / "samples.txt").read_text(encoding="utf-8") if trained.folder else ""
+    print(f"\nwhat it writes:\n{samples.rpartition('---')[2].strip()}\n" if samples else "")
+    print("next:")
+    best = trained.best
+    print(f'  tinylm generate {best} "The "        # let it write')
+    print(f'  tinylm next {best} "The quick"       # what may come next, and how likely')
+    print(f"  tinylm eval {best} FILE              # how well it predicts another text")
+    print("  tinylm runs                          # compare this run with others")
+    sys.stdout.flush()

@@ -1,0 +1,46 @@
+"""The progress bar of a training run."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+from tinylm.training import StepResult, Trainer
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar:
+    """A callback that shows step, loss, speed and the time left, and a line for each validation; on stderr."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __call__(self, trainer: Trainer, result: StepResult) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=trainer.steps,
+                initial=result.step - 1,
+                unit="step",
+                # A file or a pipe cannot redraw a line: there one now and then does.
+                mininterval=0.1 if sys.stderr.isatty() else 10,
+                bar_format="{desc} |{bar:20}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}",
+            )
+        self._bar.set_description_str(f"step {result.step}", refresh=False)
+        speed = result.tokens / result.seconds
+        self._bar.set_postfix_str(f"loss {result.loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+        self._bar.update()
+        if "val_loss" in result.metrics:
+            best = "  (best)" if trainer.memory.get("best_step") == result.step else ""
+            bits = result.metrics["val_bits_per_token"]
+            self.say(f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}, {bits:.3f} bits per token{best}")
+
+    def say(self, message: str) -> None:
+        """Print a line without breaking the bar."""
+        tqdm.write(message, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

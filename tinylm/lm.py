@@ -1,0 +1,157 @@
+"""LM: a trained model, its tokenizer and everything one does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinylm.autograd import no_grad
+from tinylm.data import open_corpus, tokenize_corpus
+from tinylm.errors import TinylmError
+from tinylm.files import cache_folder
+from tinylm.formats import load_model, load_model_tokenizer, read_model_config, save_model
+from tinylm.inference import Sampler, generate, log_probabilities, next_logits, probabilities, window_start
+from tinylm.models import CausalLanguageModel
+from tinylm.tasks import evaluate_split
+from tinylm.text import Tokenizer
+
+__all__ = ["LM", "Candidate", "Score", "load"]
+
+EVALUATION_CONTEXT = 512  # tokens a window, for models that could look at any number
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A token that may come next: its id, its text, and its probability."""
+
+    id: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a text is by the chain rule: ln p(text) is the sum of the log_probabilities.
+
+    tokens: the text of each token; log_probabilities: of each but the first, given those before it, in nats.
+    """
+
+    tokens: list[str]
+    log_probabilities: list[float]
+
+    @property
+    def total(self) -> float:
+        """ln p of the text after its first token."""
+        return float(sum(self.log_probabilities))
+
+
+class LM:
+    """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
+
+    def __init__(self, tokenizer: Tokenizer, get_model: Callable[[], CausalLanguageModel]):
+        self.tokenizer = tokenizer
+        self._get_model = get_model
+
+    @classmethod
+    def from_folder(cls, folder: str | PathLike[str]) -> LM:
+        """Open a model folder, or the best model of a run folder. Raises FileFormatError naming what is wrong."""
+        path = Path(folder)
+        if (path / "best").is_dir():
+            path = path / "best"
+        read_model_config(path)
+        return cls(load_model_tokenizer(path), lambda: load_model(path))
+
+    @cached_property
+    def model(self) -> CausalLanguageModel:
+        """The Module, built and its weights mapped when first asked for."""
+        return self._get_model()
+
+    @property
+    def config(self) -> Any:
+        """The model's settings."""
+        return self.model.config
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write a model folder."""
+        save_model(folder, self.model, self.tokenizer)
+
+    def generate(self, prompt: str, **settings: Any) -> str:
+        """The text that follows the prompt; the settings are those of `stream`."""
+        return "".join(self.stream(prompt, **settings))
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        use_cache: bool = True,
+    ) -> Iterator[str]:
+        """Yield the text that follows the prompt piece by piece, never half a character; see `Sampler`.
+
+        max_tokens: how many tokens at most. An empty prompt starts from a line break. Raises TinylmError for a
+        setting outside its range or a character that the tokenizer does not know.
+        """
+        if max_tokens < 0:
+            raise TinylmError(f"max_tokens is {max_tokens}, expected 0 or more")
+        sampler = Sampler(temperature, top_k, top_p, seed)
+        ids = self._encode(prompt or "\n")
+        stop = {self.config.eos_token_id} - {None}
+        pieces = self.tokenizer.stream()
+        for token in generate(
+            self.model, ids, sampler, max_tokens=max_tokens, stop=stop, use_cache=use_cache
+        ):
+            if piece := pieces.feed(token):
+                yield piece
+        if piece := pieces.end():
+            yield piece
+
+    def logits(self, ids: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
+        """The logits of the token after each one: (B, T) ids to (B, T, V) float32."""
+        array = np.asarray(ids)
+        if array.ndim != 2 or array.dtype.kind not in "iu":
+            raise TypeError(f"logits: expected ids of shape (B, T), received {array.dtype} of shape {array.shape}")
+        with no_grad():
+            return self.model(array).data
+
+    def next(self, text: str, k: int = 10) -> list[Candidate]:
+        """The k most likely tokens after a text, the most likely first."""
+        ids = self._encode(text)
+        begin = window_start(len(ids), self.model.context)
+        p = probabilities(next_logits(self.model, ids[begin:]))
+        best = np.argsort(-p, kind="stable")[:k]
+        return [Candidate(int(i), self.tokenizer.token(int(i)), float(p[i])) for i in best]
+
+    def score(self, text: str) -> Score:
+        """The probability of a text, token by token."""
+        ids = self._encode(text)
+        tokens = [self.tokenizer.token(int(i)) for i in ids]
+        return Score(tokens, log_probabilities(self.model, ids).tolist())
+
+    def evaluate(self, data: Sequence[str | PathLike[str]]) -> dict[str, float]:
+        """The metrics of language modelling on text files and folders: loss, perplexity, bits per byte, accuracy."""
+        tokens = tokenize_corpus(open_corpus(data), self.tokenizer, cache_folder() / "tokens")
+        split, _ = tokens.split(0.0)
+        if len(split) < 2:
+            raise TinylmError("a text of one token predicts nothing; give a longer one")
+        return evaluate_split(self.model, split, context=self.model.context or EVALUATION_CONTEXT)
+
+    def _encode(self, text: str) -> np.ndarray:
+        ids = self.tokenizer.encode(text)
+        if not len(ids):
+            raise TinylmError("the text is empty; give at least one character")
+        return ids
+
+
+def load(folder: str | PathLike[str]) -> LM:
+    """Open a model folder, or the best model of a run folder."""
+    return LM.from_folder(folder)

@@ -1,0 +1,199 @@
+"""The settings of a training run: their names, defaults, presets, and how a user's wishes are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinylm.errors import FileFormatError, TinylmError
+from tinylm.files import read_json
+from tinylm.optim import SCHEDULES
+
+__all__ = [
+    "PRESETS",
+    "TrainSettings",
+    "parse_assignments",
+    "read_settings_file",
+    "resolve_settings",
+    "settings_to_json",
+]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that a run depends on. The same settings, data and machine give the same bits."""
+
+    task: str = "language-modelling"
+    data: tuple[str, ...] = ()  # text files and folders; the built-in text where empty
+    tokenizer: str = "chars"  # chars or bytes
+    validation: float = 0.1  # the last share of the text, held out
+    model: str = "gpt2"  # gpt2 or lstm
+    context: int = 64  # tokens in a window
+    layers: int = 4
+    width: int = 128  # channels of the Transformer; hidden size of the LSTM
+    heads: int = 4  # of the Transformer
+    embedding: int = 128  # size of the LSTM's embedding
+    dropout: float = 0.0
+    tie_embeddings: bool = True  # the output projection is the embedding, where their sizes agree
+    initial_std: float = 0.05  # of the first weights; of the LSTM, 1 / sqrt(size) instead
+    steps: int = 3300
+    batch_size: int = 12  # windows a step
+    accumulate: int = 1  # slices a batch is cut into, to need less memory
+    optimizer: str = "adamw"  # adamw, adam or sgd
+    learning_rate: float = 3e-3  # the peak
+    final_learning_rate: float = 9e-5
+    schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
+    warmup: int = 100  # steps
+    beta1: float = 0.9  # for sgd, the momentum
+    beta2: float = 0.99
+    weight_decay: float = 0.1  # of matrices and embeddings
+    clip: float = 1.0  # largest norm of the gradients; 0 for no limit
+    label_smoothing: float = 0.0
+    seed: int = 0
+    validate_every: int = 300  # steps
+    checkpoint_every: int = 500  # steps
+    patience: int = 0  # validations without a better one before the run stops; 0 never stops early
+
+    def __post_init__(self) -> None:
+        _check_choice("task", self.task, ("language-modelling",))
+        _check_choice("tokenizer", self.tokenizer, ("chars", "bytes"))
+        _check_choice("model", self.model, ("gpt2", "lstm"))
+        _check_choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        _check_choice("schedule", self.schedule, tuple(SCHEDULES))
+        for name in ("context", "layers", "width", "heads", "embedding", "steps", "batch_size", "accumulate"):
+            _check_range(name, getattr(self, name), 1, float("inf"))
+        for name in ("validate_every", "checkpoint_every"):
+            _check_range(name, getattr(self, name), 1, float("inf"))
+        for name in ("warmup", "patience", "seed", "clip", "initial_std", "weight_decay", "learning_rate", "final_learning_rate"):
+            _check_range(name, getattr(self, name), 0, float("inf"))
+        for name in ("validation", "dropout", "beta1", "beta2", "label_smoothing"):
+            _check_range(name, getattr(self, name), 0, 1)
+        if self.model == "gpt2" and self.width % self.heads:
+            raise TinylmError(f"width={self.width} does not divide into heads={self.heads}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise TinylmError(f"{name} is {value!r}; the choices are {', '.join(choices)}")
+
+
+def _check_range(name: str, value: float, low: float, end: float) -> None:
+    if not low <= value < end:
+        limits = f"at least {low}" if end == float("inf") else f"{low} <= {name} < {end}"
+        raise TinylmError(f"{name} is {value}, expected {limits}")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The main job: the best text that two cores learn in about two minutes.
+    "default": {},
+    # nanoGPT's configuration for CPUs, for a comparison line by line.
+    "nanogpt-cpu": {
+        "context": 64,
+        "batch_size": 12,
+        "layers": 4,
+        "heads": 4,
+        "width": 128,
+        "steps": 2000,
+        "dropout": 0.0,
+        "initial_std": 0.02,
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-4,
+        "warmup": 100,
+        "beta1": 0.9,
+        "beta2": 0.99,
+        "weight_decay": 0.1,
+        "clip": 1.0,
+        "validation": 0.1,
+    },
+    "lstm": {
+        "model": "lstm",
+        "layers": 2,
+        "width": 256,
+        "embedding": 128,
+        "tie_embeddings": False,
+        "context": 64,
+        "batch_size": 32,
+        "steps": 1000,
+        "learning_rate": 3e-3,
+        "final_learning_rate": 3e-4,
+        "weight_decay": 0.0,
+    },
+}
+
+
+def resolve_settings(*layers: Mapping[str, Any]) -> TrainSettings:
+    """The settings after each layer has overridden those before it; texts are read as what the setting is.
+
+    Raises TinylmError for a name that does not exist, with the nearest that does, and for a value that does not fit.
+    """
+    hints = typing.get_type_hints(TrainSettings)
+    chosen: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in hints:
+                near = difflib.get_close_matches(name, hints, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(hints)}"
+                raise TinylmError(f"unknown setting {name!r}{hint}")
+            chosen[name] = _read_value(name, value, hints[name])
+    return TrainSettings(**chosen)
+
+
+def _read_value(name: str, value: Any, hint: Any) -> Any:
+    if isinstance(hint, types.GenericAlias):
+        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+    try:
+        if hint is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        if hint is float and type(value) is int:
+            return float(value)
+        if isinstance(value, str) and hint in (int, float):
+            value = hint(value)
+        if hint is float and value != value:
+            raise ValueError
+    except (KeyError, ValueError):
+        raise TinylmError(f"{name} is {value!r}, expected {hint.__name__}") from None
+    if type(value) is not hint:
+        raise TinylmError(f"{name} is {value!r}, expected {hint.__name__}")
+    return value
+
+
+def read_settings_file(path: str | Path) -> dict[str, Any]:
+    """The settings in a TOML or JSON file. Raises FileFormatError where it is neither."""
+    file = Path(path)
+    if file.suffix == ".toml":
+        try:
+            return tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise FileFormatError(file, "there is no such file") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FileFormatError(file, f"malformed TOML: {error}") from None
+    if file.suffix != ".json":
+        raise FileFormatError(file, "expected a name that ends in .toml or .json")
+    settings = read_json(file)
+    if not isinstance(settings, dict):
+        raise FileFormatError(file, f"expected an object of settings, received {type(settings).__name__}")
+    return settings
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """{"width": "256"} from ["width=256"]. Raises TinylmError for anything without a name and "="."""
+    result = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not (name and equals):
+            raise TinylmError(f"--set takes name=value, received {assignment!r}")
+        result[name.strip()] = value.strip()
+    return result
+
+
+def settings_to_json(settings: TrainSettings) -> dict[str, Any]:
+    """What `resolve_settings` reads back."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))

@@ -1,0 +1,224 @@
+"""From settings to a trained model: puts corpus, tokenizer, task, model, optimizer and callbacks together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tinylm.data import Corpus, TokenFile, builtin_corpus, open_corpus, tokenize_corpus
+from tinylm.errors import TinylmError
+from tinylm.files import cache_folder
+from tinylm.formats import save_model
+from tinylm.inference import Sampler, generate
+from tinylm.models import GPT2, CausalLanguageModel, GPT2Config, LSTMConfig, LSTMLanguageModel
+from tinylm.nn import Initializer
+from tinylm.optim import SGD, Adam, AdamW, Optimizer, make_schedule, parameter_groups
+from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer
+from tinylm.training import (
+    Callback,
+    Interrupts,
+    RunFolder,
+    Trainer,
+    early_stopping,
+    load_checkpoint,
+    restore,
+    save_best,
+    save_checkpoints,
+    stop_on_interrupt,
+    validate,
+    write_metrics,
+    write_samples,
+)
+
+from .language_modelling import LanguageModelling
+from .settings import TrainSettings, resolve_settings, settings_to_json
+
+__all__ = ["TrainedRun", "build_model", "build_tokenizer", "resume_settings", "train"]
+
+SAMPLE_TOKENS = 300
+
+
+@dataclass
+class TrainedRun:
+    """What a run left behind. folder: holds the best weights in best/; stopped: why it ended early, or None."""
+
+    folder: Path
+    tokenizer: Tokenizer
+    model: CausalLanguageModel  # as it was at the last step
+    trainer: Trainer
+    stopped: str | None
+
+    @property
+    def best(self) -> Path:
+        """The model folder with the best weights."""
+        return self.folder / "best"
+
+
+def train(
+    settings: TrainSettings,
+    *,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    notify: Callable[[str], None] = lambda message: None,
+) -> TrainedRun:
+    """Train a language model into a run folder, or continue the run in one.
+
+    out: the folder, a new one under runs/ where None. resume: a run folder; its settings must be these.
+    notify: told in one line each what happens. Raises TinylmError or OSError with what is wrong and what to do;
+    what was trained until then is kept.
+    """
+    corpus = open_corpus(settings.data) if settings.data else builtin_corpus()
+    tokenizer = build_tokenizer(settings, corpus)
+    tokens = tokenize_corpus(corpus, tokenizer, cache_folder() / "tokens")
+    task = _build_task(settings, tokens)
+    model = build_model(settings, tokenizer.vocab_size)
+    notify(
+        f"data: {corpus.name}, {len(tokens):,} tokens of {tokenizer.vocab_size} kinds; "
+        f"model: {settings.model}, {model.num_parameters():,} parameters"
+    )
+    trainer = Trainer(
+        model,
+        task,
+        _build_optimizer(settings, model),
+        make_schedule(
+            settings.schedule,
+            peak=settings.learning_rate,
+            final=settings.final_learning_rate,
+            warmup=settings.warmup,
+            steps=settings.steps,
+        ),
+        steps=settings.steps,
+        seed=settings.seed,
+        clip=settings.clip or None,
+        accumulate=settings.accumulate,
+    )
+    if resume is None:
+        run = RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
+    else:
+        run = RunFolder.open(resume)
+    with run.lock(), Interrupts() as interrupts:
+        if resume is not None:
+            _continue(trainer, run, corpus, notify)
+        trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts)
+        trainer.callbacks += callbacks
+        trainer.run()
+        run.end("interrupted" if interrupts.requested else "finished", trainer.stopped or "")
+    return TrainedRun(run.path, tokenizer, model, trainer, trainer.stopped)
+
+
+def build_tokenizer(settings: TrainSettings, corpus: Corpus) -> Tokenizer:
+    """The tokenizer that the settings name, trained on the corpus where it needs that."""
+    return ByteTokenizer() if settings.tokenizer == "bytes" else CharTokenizer.train(corpus.chunks())
+
+
+def build_model(settings: TrainSettings, vocab_size: int) -> CausalLanguageModel:
+    """A new model with its first weights."""
+    return MODELS[settings.model](settings, vocab_size)
+
+
+def _build_gpt2(settings: TrainSettings, vocab_size: int) -> GPT2:
+    config = GPT2Config(
+        vocab_size=vocab_size,
+        n_positions=settings.context,
+        n_embd=settings.width,
+        n_layer=settings.layers,
+        n_head=settings.heads,
+        embd_pdrop=settings.dropout,
+        resid_pdrop=settings.dropout,
+        initializer_range=settings.initial_std,
+        tie_word_embeddings=settings.tie_embeddings,
+    )
+    return GPT2(config, Initializer(settings.seed))
+
+
+def _build_lstm(settings: TrainSettings, vocab_size: int) -> LSTMLanguageModel:
+    config = LSTMConfig(
+        vocab_size=vocab_size,
+        embedding_size=settings.embedding,
+        hidden_size=settings.width,
+        num_layers=settings.layers,
+        dropout=settings.dropout,
+        tie_word_embeddings=settings.tie_embeddings,
+    )
+    return LSTMLanguageModel(config, Initializer(settings.seed))
+
+
+MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {"gpt2": _build_gpt2, "lstm": _build_lstm}
+
+
+def _build_task(settings: TrainSettings, tokens: TokenFile) -> LanguageModelling:
+    train_split, validation_split = tokens.split(settings.validation)
+    return LanguageModelling(
+        train_split,
+        validation_split,
+        batch_size=settings.batch_size,
+        context=settings.context,
+        seed=settings.seed,
+        label_smoothing=settings.label_smoothing,
+    )
+
+
+def _build_optimizer(settings: TrainSettings, model: CausalLanguageModel) -> Optimizer:
+    groups = parameter_groups(model, settings.weight_decay)
+    if settings.optimizer == "sgd":
+        return SGD(groups, momentum=settings.beta1)
+    kind = AdamW if settings.optimizer == "adamw" else Adam
+    return kind(groups, betas=(settings.beta1, settings.beta2))
+
+
+def _continue(trainer: Trainer, run: RunFolder, corpus: Corpus, notify: Callable[[str], None]) -> None:
+    if run.provenance.get("data_fingerprint") != corpus.fingerprint():
+        raise TinylmError(f"{run.path}: the data have changed since this run began; start a new run instead")
+    checkpoint = load_checkpoint(run.checkpoints)
+    for name, reason in checkpoint.skipped:
+        notify(f"checkpoint {name} is damaged ({reason}): falling back to step {checkpoint.step}")
+    restore(trainer, checkpoint)
+    run.truncate_metrics(checkpoint.step)
+    notify(f"continuing {run.path} at step {checkpoint.step} of {trainer.steps}")
+
+
+def _callbacks(
+    settings: TrainSettings,
+    run: RunFolder,
+    model: CausalLanguageModel,
+    tokenizer: Tokenizer,
+    interrupts: Interrupts,
+) -> list[Callback]:
+    """In this order: each reads what those before it have put into the result."""
+    chosen = [stop_on_interrupt(interrupts), validate(settings.validate_every)]
+    if settings.patience:
+        chosen.append(early_stopping(settings.patience))
+    save = partial(save_model, run.best, model, tokenizer, run.provenance)
+    chosen += [
+        save_best(save),
+        write_samples(run, partial(sample_text, model, tokenizer, seed=settings.seed), settings.validate_every),
+        write_metrics(run),
+        save_checkpoints(run.checkpoints, settings.checkpoint_every),
+    ]
+    return chosen
+
+
+def sample_text(model: CausalLanguageModel, tokenizer: Tokenizer, *, seed: int) -> str:
+    """What the model writes after a line break, the same for the same weights and seed."""
+    choose = Sampler(temperature=0.8, seed=seed)
+    start = tokenizer.encode("\n") if _knows(tokenizer, "\n") else [0]
+    return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS)))
+
+
+def _knows(tokenizer: Tokenizer, text: str) -> bool:
+    try:
+        tokenizer.encode(text)
+    except TinylmError:
+        return False
+    return True
+
+
+def resume_settings(folder: str | Path) -> TrainSettings:
+    """The settings of the run in a folder."""
+    run = RunFolder.open(folder)
+    config: dict[str, Any] = run.config
+    return resolve_settings(config)

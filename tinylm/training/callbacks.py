@@ -1,0 +1,145 @@
+"""What happens between steps. A callback is any function of the trainer and the step's result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoints import Checkpoint, save_checkpoint
+from .interrupts import Interrupts
+from .run_folder import RunFolder
+from .trainer import Callback, StepResult, Trainer
+
+__all__ = [
+    "early_stopping",
+    "restore",
+    "save_best",
+    "save_checkpoints",
+    "stop_on_interrupt",
+    "validate",
+    "write_metrics",
+    "write_samples",
+]
+
+
+def is_due(trainer: Trainer, every: int) -> bool:
+    """True every so many steps, and at the last one."""
+    return trainer.step % every == 0 or trainer.is_ending
+
+
+def validate(every: int) -> Callback:
+    """Put the task's metrics into the result, as "val_loss" and so on; remember the best loss and where it was."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        if not is_due(trainer, every):
+            return
+        metrics = trainer.evaluate()
+        result.metrics |= {f"val_{name}": value for name, value in metrics.items()}
+        if metrics and metrics["loss"] < trainer.memory.get("best_val_loss", float("inf")):
+            trainer.memory |= {"best_val_loss": metrics["loss"], "best_step": trainer.step}
+
+    return callback
+
+
+def save_best(save: Callable[[], None]) -> Callback:
+    """Call `save` whenever validation finds the model better than ever before, or at the end without validation."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        if trainer.memory.get("best_step", trainer.steps) == trainer.step:
+            save()
+
+    return callback
+
+
+def early_stopping(patience: int) -> Callback:
+    """Stop when `patience` validations in a row have not found a better model."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        if "val_loss" not in result.metrics:
+            return
+        improved = trainer.memory["best_step"] == trainer.step
+        waited = 0 if improved else trainer.memory.get("validations_without_gain", 0) + 1
+        trainer.memory["validations_without_gain"] = waited
+        if waited >= patience:
+            trainer.stop(f"early stopping: {waited} validations without a better one")
+
+    return callback
+
+
+def write_metrics(run: RunFolder) -> Callback:
+    """One line in metrics.jsonl for each step."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        trainer.memory["seconds"] = trainer.memory.get("seconds", 0.0) + result.seconds
+        run.append_metrics(
+            {
+                "step": result.step,
+                "train_loss": result.loss,
+                "learning_rate": result.learning_rate,
+                "gradient_norm": result.gradient_norm,
+                "tokens_per_second": result.tokens / result.seconds,
+                "seconds": trainer.memory["seconds"],
+                **result.metrics,
+            }
+        )
+
+    return callback
+
+
+def write_samples(run: RunFolder, sample: Callable[[], str], every: int) -> Callback:
+    """Add what the model writes to samples.txt, as often as it is validated."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        if is_due(trainer, every):
+            trainer.model.eval()
+            run.append_sample(trainer.step, sample())
+            trainer.model.train()
+
+    return callback
+
+
+def stop_on_interrupt(interrupts: Interrupts) -> Callback:
+    """Stop after the step in which Ctrl-C or SIGTERM came."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        if interrupts.requested and not trainer.is_ending:
+            trainer.stop(f"interrupted by {interrupts.requested}")
+
+    return callback
+
+
+def save_checkpoints(folder: Path, every: int, *, keep: int = 2) -> Callback:
+    """Save everything a resume needs, every so many steps and at the end of the run, whatever ended it."""
+
+    def callback(trainer: Trainer, result: StepResult) -> None:
+        if is_due(trainer, every):
+            arrays, state = _snapshot(trainer)
+            save_checkpoint(folder, trainer.step, arrays, state, keep=keep)
+
+    return callback
+
+
+def _snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    arrays = {f"model.{name}": array for name, array in trainer.model.state_dict().items()}
+    arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state_dict().items()}
+    return arrays, {"step": trainer.step, "memory": trainer.memory}
+
+
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put a trainer where the checkpoint's was. Raises TinylmError where model or optimizer do not fit it."""
+    parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+    for name, array in checkpoint.arrays.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = array
+    weights = {name: p.data for name, p in trainer.model.named_parameters()}
+    trainer.model.load_state_dict(parts["model"])
+    # The parameters stay the views into the optimizer's buffers that they were.
+    for name, parameter in trainer.model.named_parameters():
+        weights[name][...] = parameter.data
+        parameter.data = weights[name]
+    trainer.optimizer.load_state_dict(parts["optimizer"])
+    trainer.step = checkpoint.step
+    trainer.memory = dict(checkpoint.state["memory"])

@@ -1,0 +1,34 @@
+"""What the trainer needs to know of a task, and all it knows."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from tinylm.autograd import Tensor
+from tinylm.nn import Module
+
+__all__ = ["Task"]
+
+
+class Task(Protocol):
+    """Where batches come from, what the loss is, and how well a model does.
+
+    batch_size: the rows of the global batch of one step.
+    """
+
+    batch_size: int
+
+    def batch(self, step: int, rows: slice) -> Any:
+        """These rows of the global batch of a step: a pure function of both."""
+
+    def loss(self, model: Module, batch: Any) -> Tensor:
+        """The mean loss over what counts in the batch, as a Tensor with a graph."""
+
+    def count(self, batch: Any) -> int:
+        """How much counts in the batch (targets, rows), which is its weight in a mean over batches."""
+
+    def tokens(self, batch: Any) -> int:
+        """How many tokens the model reads in the batch: the unit of speed."""
+
+    def evaluate(self, model: Module) -> dict[str, float]:
+        """The metrics of a model in evaluation mode on the validation data, "loss" among them; {} without data."""
