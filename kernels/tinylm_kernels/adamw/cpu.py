@@ -60,7 +60,7 @@ def adamw_numba(
     return tuple(deliver(result, o) for result, o in zip(results, outs, strict=True))
 
 
-@jit
+@jit(forceinline=True)
 def _sum_of_squares(x):
     total = 0.0
     for i in range(len(x)):

@@ -15,7 +15,7 @@ ZERO, ONE = np.float32(0), np.float32(1)
 MINUS_INFINITY = np.float32(-np.inf)
 
 
-@jit
+@jit(forceinline=True)
 def _peak(x):
     peak = MINUS_INFINITY
     for j in range(len(x)):
@@ -23,7 +23,7 @@ def _peak(x):
     return peak
 
 
-@jit
+@jit(forceinline=True)
 def _sum_of_exp(x, peak):
     total = ZERO
     for j in range(len(x)):
@@ -31,7 +31,7 @@ def _sum_of_exp(x, peak):
     return total
 
 
-@jit
+@jit(forceinline=True)
 def _mean(x):
     """The mean in float64: unlike the terms of sum exp, these can be far from a sum that is not."""
     total = 0.0
@@ -40,7 +40,7 @@ def _mean(x):
     return total / len(x)
 
 
-@jit
+@jit(forceinline=True)
 def _loss(total, hit, mean, smoothing):
     """The loss from sum exp(x - peak), and from the target's logit and the mean logit, both less peak."""
     log_sum = np.log(total)
@@ -75,7 +75,7 @@ def cross_entropy_numba(logits, targets, *, ignore_index=IGNORE, label_smoothing
     return losses
 
 
-@jit
+@jit(forceinline=True)
 def _row_with_gradient(x, target, scale, smoothing):
     """The loss of row x, which becomes its gradient."""
     peak = _peak(x)

@@ -29,7 +29,7 @@ def _philox(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@jit
+@jit(forceinline=True)
 def _row(x, number, site, step, k0, k1, limit, factor, y):
     whole = len(x) // 4
     for block in range(whole):

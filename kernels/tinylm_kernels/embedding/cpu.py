@@ -15,7 +15,7 @@ from .reference import embedding_backward
 LINE = 16  # floats in a cache line: no line is written by two threads where C is a multiple of it
 
 
-@jit
+@jit(forceinline=True)
 def _add_block(dy, ids, start, stop, table):
     for n in range(len(ids)):
         row, addend = table[ids[n], start:stop], dy[n, start:stop]

@@ -15,7 +15,7 @@ ZERO, ONE = np.float32(0), np.float32(1)
 PARTS, ROWS = 16, 64
 
 
-@jit
+@jit(forceinline=True)
 def _row(x, weight, bias, eps, y):
     count = np.float32(len(x))
     total = ZERO
@@ -46,7 +46,7 @@ def layer_norm_numba(x, weight, bias, *, eps=1e-5, out=None):
     return deliver(y, out), mean.reshape(x.shape[:-1]), rstd.reshape(x.shape[:-1])
 
 
-@jit
+@jit(forceinline=True)
 def _row_backward(dy, x, weight, mean, rstd, dx, dweight, dbias):
     sum_d, sum_dn = ZERO, ZERO
     for j in range(len(x)):

@@ -19,7 +19,7 @@ LIGHT = 4
 SMALLEST = 1 << 14
 
 
-@jit
+@jit(forceinline=True)
 def _add_to_row(y, bias, residual):
     for j in range(len(y)):
         y[j] += bias[j] + residual[j]

@@ -14,7 +14,7 @@ ZERO, ONE = np.float32(0), np.float32(1)
 MINUS_INFINITY = np.float32(-np.inf)
 
 
-@jit
+@jit(forceinline=True)
 def _row(x, y):
     peak = MINUS_INFINITY
     for j in range(len(x)):
@@ -44,7 +44,7 @@ def softmax_numba(x, *, out=None):
     return deliver(y, out)
 
 
-@jit
+@jit(forceinline=True)
 def _row_backward(dy, y, dx):
     dot = ZERO
     for j in range(len(y)):
