@@ -44,8 +44,8 @@ def train(
         chosen = resolve_settings(PRESETS[name], settings)
     return train_with_settings(
         chosen,
-        out=None if out is None else str(out),
-        resume=None if resume is None else str(resume),
+        out=out,
+        resume=resume,
         callbacks=callbacks,
         notify=notify,
     )

@@ -47,7 +47,8 @@ class Node:
     __slots__ = ("edges", "gradients", "name", "operation", "outputs", "pullback")
 
     def __init__(self, name: str, edges: list[Any], pullback: Callable[..., Any], outputs: tuple[np.ndarray, ...]):
-        self.name, self.edges, self.pullback = name, edges, pullback
+        self.name, self.edges = name, edges
+        self.pullback: Callable[..., Any] | None = pullback
         self.gradients: list[Any] = [None] * len(outputs)
         # Several outputs may be used in part: the shapes of the rest are needed to stand in with zeros.
         self.outputs = [(o.shape, o.dtype) for o in outputs] if len(outputs) > 1 else None
@@ -75,7 +76,7 @@ class Tensor:
             raise TypeError(f"Tensor: expected numbers, received {type(data).__name__} of dtype {data.dtype}")
         if requires_grad and data.dtype.kind != "f":
             raise TypeError(f"Tensor: only floating numbers have gradients, received dtype {data.dtype}")
-        self.data = data
+        self.data: Any = data
         self.requires_grad = requires_grad
         self.grad: Any = None
         self.gradient_buffer: Any = None  # where an optimizer wants the gradient written
@@ -335,7 +336,7 @@ def _run_backward(root: Node) -> None:
             if result is None:
                 raise TypeError(f"{name} has no gradient by its argument {position}, but one is needed")
             if isinstance(edge, tuple):
-                _add_to_node(*edge, result)
+                _add_to_node(edge[0], edge[1], result)
             else:
                 _add_to_leaf(edge, result)
 

@@ -55,7 +55,7 @@ def generate(
         yield token
 
 
-def next_logits(model: CausalLanguageModel, ids: Sequence[int], cache: object = None) -> np.ndarray:
+def next_logits(model: CausalLanguageModel, ids: Sequence[int] | np.ndarray, cache: object = None) -> np.ndarray:
     """The logits (V,) of the token after `ids`."""
     with no_grad():
         return model(np.asarray([ids]), cache).data[0, -1]

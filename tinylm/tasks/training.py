@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from tinylm.data import Corpus, TokenFile, builtin_corpus, open_corpus, tokenize_corpus
 from tinylm.errors import TinylmError
@@ -60,8 +60,8 @@ class TrainedRun:
 def train(
     settings: TrainSettings,
     *,
-    out: str | Path | None = None,
-    resume: str | Path | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     notify: Callable[[str], None] = lambda message: None,
 ) -> TrainedRun:
@@ -217,8 +217,6 @@ def _knows(tokenizer: Tokenizer, text: str) -> bool:
     return True
 
 
-def resume_settings(folder: str | Path) -> TrainSettings:
+def resume_settings(folder: str | PathLike[str]) -> TrainSettings:
     """The settings of the run in a folder."""
-    run = RunFolder.open(folder)
-    config: dict[str, Any] = run.config
-    return resolve_settings(config)
+    return resolve_settings(RunFolder.open(folder).config)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from tinylm.autograd import Tensor
-from tinylm.nn import Module
 
 __all__ = ["Task"]
 
@@ -21,7 +20,7 @@ class Task(Protocol):
     def batch(self, step: int, rows: slice) -> Any:
         """These rows of the global batch of a step: a pure function of both."""
 
-    def loss(self, model: Module, batch: Any) -> Tensor:
+    def loss(self, model: Any, batch: Any) -> Tensor:
         """The mean loss over what counts in the batch, as a Tensor with a graph."""
 
     def count(self, batch: Any) -> int:
@@ -30,5 +29,5 @@ class Task(Protocol):
     def tokens(self, batch: Any) -> int:
         """How many tokens the model reads in the batch: the unit of speed."""
 
-    def evaluate(self, model: Module) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """The metrics of a model in evaluation mode on the validation data, "loss" among them; {} without data."""

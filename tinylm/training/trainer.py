@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ class Trainer:
     def _forward_backward(self) -> tuple[float, int]:
         """The loss of the batch, with its gradients in the optimizer's buffers, and the tokens it read."""
         edges = [self.task.batch_size * part // self.accumulate for part in range(self.accumulate + 1)]
-        slices = [slice(first, end) for first, end in zip(edges, edges[1:], strict=False)]
+        slices = [slice(first, end) for first, end in pairwise(edges)]
         batches = [self.task.batch(self.step, rows) for rows in slices]
         counts = [self.task.count(batch) for batch in batches]
         total = max(sum(counts), 1)
@@ -131,6 +132,6 @@ class Trainer:
         where = f"the gradient of {wrong[0]} ({len(wrong)} parameters in all)" if wrong else "the loss"
         return (
             f"step {self.step + 1}: {where} is not finite (loss {loss:.4g}); the batch is rows "
-            f"0..{self.task.batch_size - 1} of step {self.step} with seed {self.seed}. The weights are those of the "
-            "step before. A lower learning rate, a longer warm-up or a smaller clip usually helps."
+            f"0..{self.task.batch_size - 1} of step {self.step} with seed {self.seed}. The weights are those "
+            "of the step before. A lower learning rate, a longer warm-up or a smaller clip usually helps."
         )
