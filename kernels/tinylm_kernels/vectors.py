@@ -36,6 +36,7 @@ __all__ = [
     "exp",
     "hide_before",
     "larger",
+    "largest",
     "load",
     "load_some",
     "pack",
@@ -232,19 +233,33 @@ def smaller(typingctx, a, b):
     return vector(vector, vector), codegen
 
 
+def _across(builder, value, combine):
+    """One float from all lanes: halves are combined until one lane is left, so the order is fixed."""
+    for distance in (8, 4, 2, 1):
+        order = ir.Constant(_lanes, [(lane + distance) % LANES for lane in range(LANES)])
+        value = combine(value, builder.shuffle_vector(value, ir.Constant(_vector, ir.Undefined), order))
+    return builder.extract_element(value, ir.Constant(_int32, 0))
+
+
 @intrinsic
 def total(typingctx, value):
-    """The sum of the lanes, in a fixed order."""
+    """The sum of the lanes."""
 
     def codegen(context, builder, sig, args):
-        value = args[0]
-        undefined = ir.Constant(_vector, ir.Undefined)
-        for distance in (8, 4, 2, 1):
-            order = [(lane + distance) % LANES for lane in range(LANES)]
-            value = builder.fadd(
-                value, builder.shuffle_vector(value, undefined, ir.Constant(_lanes, order)), flags=_FLAGS
-            )
-        return builder.extract_element(value, ir.Constant(_int32, 0))
+        return _across(builder, args[0], lambda a, b: builder.fadd(a, b, flags=_FLAGS))
+
+    return types.float32(vector), codegen
+
+
+@intrinsic
+def largest(typingctx, value):
+    """The largest lane; what a NaN among them gives is not promised."""
+
+    def codegen(context, builder, sig, args):
+        def larger(a, b):
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        return _across(builder, args[0], larger)
 
     return types.float32(vector), codegen
 

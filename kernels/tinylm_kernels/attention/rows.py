@@ -3,29 +3,45 @@
 import numpy as np
 
 from ..jit import jit
-from ..vectors import LANES, LINE, aligned, exp, load, load_some, peek, poke, splat, store, total
+from ..vectors import LANES, LINE, aligned, exp, larger, largest, load, peek, poke, read, splat, store, total
 from .tiles import KEYS, LOWEST, LSE, K, Q, V, Y, _finish_row, _place, padded
 
 
 @jit
-def _score_keys(places, key_mask, b, h, k0, keys, D, q, scale, s):
-    """The scores of some keys, padded with -inf to whole vectors."""
-    for r in range(0, keys, LANES):
-        store(s + r * 4, splat(np.float32(-np.inf)))
-    for r in range(keys):
-        if key_mask.size and not key_mask[b, k0 + r]:
-            continue
-        at = _place(places, K, b, h, k0 + r)
-        sums = splat(np.float32(0))
-        for c in range(0, D, LANES):
-            sums = sums + load(q + c * 4) * load_some(at + c * 4, D - c)
-        poke(s + r * 4, total(sums) * scale)
+def _score_keys(q, k, k_row, key_mask, b, k0, keys, D, scale, s):
+    """The scores of some keys, padded with -inf to whole vectors; returns the largest."""
+    peak = splat(np.float32(-np.inf))
+    for r0 in range(0, keys, LANES):
+        store(s + r0 * 4, splat(np.float32(-np.inf)))
+        for r in range(r0, min(r0 + LANES, keys)):
+            if key_mask.size and not key_mask[b, k0 + r]:
+                continue
+            sums = splat(np.float32(0))
+            for c in range(0, D, LANES):
+                sums = sums + load(q + c * 4) * read(k + r * k_row + c * 4, D - c)
+            poke(s + r * 4, total(sums) * scale)
+        peak = larger(load(s + r0 * 4), peak)
+    return largest(peak)
+
+
+@jit
+def _add_values(o, factor, s, v, v_row, keys, D):
+    """o = factor o + s v, by two vectors of columns whose sums stay in registers."""
+    for c in range(0, D, 2 * LANES):
+        left, right = load(o + c * 4) * factor, load(o + c * 4 + LINE) * factor
+        for r in range(keys):
+            p, at = splat(peek(s + r * 4)), v + r * v_row + c * 4
+            left = left + p * read(at, D - c)
+            if D - c > LANES:
+                right = right + p * read(at + LINE, D - c - LANES)
+        store(o + c * 4, left)
+        store(o + c * 4 + LINE, right)
 
 
 @jit
 def row_floats(D):
     """The size of the scratch array of `forward_row`."""
-    return LINE + padded(D) // 4 * 2 + KEYS
+    return LINE + padded(D) // 4 * 2 + LANES + KEYS
 
 
 @jit
@@ -34,31 +50,27 @@ def forward_row(scratch, places, key_mask, shape, causal, scale, b, h, t):
     _, _, T, S, D = shape
     row = padded(D)
     q = aligned(scratch)
-    o, s = q + row, q + 2 * row
+    o, s = q + row, q + 2 * row + LINE  # o in pairs of vectors
     at = _place(places, Q, b, h, t)
     for c in range(0, D, LANES):
-        store(q + c * 4, load_some(at + c * 4, D - c))
+        store(q + c * 4, read(at + c * 4, D - c))
+    for c in range(0, D, 2 * LANES):
         store(o + c * 4, splat(np.float32(0)))
+        store(o + c * 4 + LINE, splat(np.float32(0)))
     peak, sum_ = np.float32(-np.inf), np.float32(0)
     seen = t + 1 + S - T if causal else S
     for k0 in range(0, seen, KEYS):
         keys = min(KEYS, seen - k0)
-        _score_keys(places, key_mask, b, h, k0, keys, D, q, scale, s)
+        k, v = _place(places, K, b, h, k0), _place(places, V, b, h, k0)
         before = peak
-        for r in range(keys):
-            peak = max(peak, peek(s + r * 4))
-        base = max(peak, LOWEST)
+        peak = max(peak, _score_keys(q, k, places[K, 3], key_mask, b, k0, keys, D, scale, s))
+        base = splat(max(peak, LOWEST))  # -inf - -inf would be NaN
         sums = splat(np.float32(0))
         for r in range(0, keys, LANES):
-            p = exp(load(s + r * 4) - splat(base))
+            p = exp(load(s + r * 4) - base)
             store(s + r * 4, p)
             sums = sums + p
-        factor = exp(splat(before) - splat(base))
-        sum_ = sum_ * np.exp(before - base) + total(sums)
-        for c in range(0, D, LANES):
-            store(o + c * 4, load(o + c * 4) * factor)
-        for r in range(keys):
-            at, p = _place(places, V, b, h, k0 + r), splat(peek(s + r * 4))
-            for c in range(0, D, LANES):
-                store(o + c * 4, load(o + c * 4) + p * load_some(at + c * 4, D - c))
+        factor = exp(splat(before) - base)
+        sum_ = sum_ * largest(factor) + total(sums)
+        _add_values(o, factor, s, v, places[V, 3], keys, D)
     _finish_row(_place(places, Y, b, h, t), o, D, peak, sum_, _place(places, LSE, b, h, t))

@@ -148,7 +148,7 @@ def forward_tile(scratch, places, key_mask, shape, causal, scale, b, h, q0):
             _scale_rows(o, queries, row, factors)
         pack(_place(places, V, b, h, k0), places[V, 3], keys, D, packed_v, row)
         whole, add = EVERYTHING, k0 > 0
-        product(s, 4, ROW, columns, packed_v, row, row // 4, keys, o, row, add, whole, diagonal, whole)
+        product(s, 4, ROW, queries, packed_v, row, row // 4, keys, o, row, add, whole, diagonal, whole)
     for r in range(queries):
         y, log_sum_exp = _place(places, Y, b, h, q0 + r), _place(places, LSE, b, h, q0 + r)
         _finish_row(y, o + r * row, D, peek(peaks + r * 4), peek(totals + r * 4), log_sum_exp)
@@ -243,7 +243,7 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
             product(s, ROW, 4, keys, dy, row, row // 4, queries, dv + at, row, True, diagonal, whole, whole)
             product(dp, ROW, 4, keys, q, row, row // 4, queries, dk + at, row, True, diagonal, whole, whole)
             at, add = packed_k + k0 * row, k0 > 0
-            product(dp, 4, ROW, columns, at, row, row // 4, keys, dq, row, add, whole, diagonal, whole)
+            product(dp, 4, ROW, queries, at, row, row // 4, keys, dq, row, add, whole, diagonal, whole)
         _write_rows(dq, row, queries, D, scale, places, DQ, b, h, q0)
     _write_rows(dk, row, S, D, scale, places, DK, b, h, 0)
     _write_rows(dv, row, S, D, np.float32(1), places, DV, b, h, 0)

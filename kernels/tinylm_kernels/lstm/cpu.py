@@ -36,7 +36,7 @@ WIDE = 128
 def _forward(places, lengths, shape, share):
     B, _, H = shape
     weights = np.empty(pack_floats(H), np.float32)
-    for block in prange(panels(H)):
+    for block in range(panels(H)):
         pack_block(weights, places, H, block)
     for chunk in prange((B + share - 1) // share):
         scratch = np.empty(forward_floats(share, H), np.float32)
@@ -46,7 +46,7 @@ def _forward(places, lengths, shape, share):
 def _backward(places, lengths, shape, share):
     B, _, H = shape
     weights = np.empty(pack_floats(H), np.float32)
-    for panel in prange(panels(H)):
+    for panel in range(panels(H)):
         pack_panel(weights, places, H, panel)
     for chunk in prange((B + share - 1) // share):
         scratch = np.empty(backward_floats(share, H), np.float32)
