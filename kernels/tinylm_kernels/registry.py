@@ -41,8 +41,8 @@ class Implementation:
     """One way to compute a kernel.
 
     device: "cpu", "gpu", or None for both. dtypes: the names of the floating dtypes (or packed formats) it
-    takes, None for all. when: a predicate over the call's arguments, for variants that fit only some shapes;
-    a call by name does not ask it.
+    takes, None for all. when: a predicate over the call's arguments, for variants that pay only for some shapes;
+    neither a call by name nor `use` asks it.
     """
 
     name: str
@@ -128,13 +128,14 @@ class Kernel:
         return run
 
     def __call__(self, *arrays: Any, **settings: Any) -> Any:
-        choices = self._candidates(_forced.get(), arrays)
+        forced = _forced.get()
+        choices = self._candidates(forced, arrays)
         if self._check is not None:
             self._check(*arrays, **settings)
-        for choice in choices:
-            if choice.when is None or choice.when(*arrays, **settings):
-                return choice.function(*arrays, **settings)
-        raise TypeError(f"{self.name}: no implementation among {[c.name for c in choices]} takes these shapes")
+        for choice in choices:  # unless one is forced, the last is the reference, which has no `when`
+            if choice.when is None or choice.name == forced or choice.when(*arrays, **settings):
+                break
+        return choice.function(*arrays, **settings)
 
     def _candidates(self, forced: str | None, arrays: tuple[Any, ...]) -> tuple[Implementation, ...]:
         """The implementations for these arrays, best first; a table look-up from the second such call on."""
@@ -218,7 +219,7 @@ def use(name: str) -> Iterator[None]:
     """Within the block, every kernel that has an implementation `name` runs that one.
 
     `use("numpy")` runs the references. Raises ValueError where no kernel has such an implementation; a kernel that
-    has it raises TypeError for arrays that it does not take. Holds for the current thread or task.
+    has it raises TypeError for dtypes that it does not take. Holds for the current thread or task.
     """
     names = {n for kernel in _KERNELS.values() for n in kernel.implementations}
     if name not in names:

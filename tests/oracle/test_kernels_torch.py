@@ -1,0 +1,220 @@
+"""The kernels, forward and backward, against PyTorch.
+
+In float64 they agree to ten digits; in float32 ours may be as far from PyTorch's float64 as the tolerance
+lets an implementation be from its reference, with PyTorch's own float32 in the reference's place.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cases import variants
+from tolerance import compare, largest_magnitude
+
+import tinylm_kernels as K
+
+pytestmark = pytest.mark.oracle
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+def ways(*kernels):
+    """Each implementation of the forward, which the backward kernels are asked for too, and dtype."""
+    return pytest.mark.parametrize(("kernel", "name", "dtype"), variants(*kernels))
+
+
+def normal(dtype, *shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def theirs(torch, function, arrays, d, dtype):
+    """PyTorch's results of function(*arrays), and the gradients by the floating arrays, as NumPy arrays."""
+    tensors = [
+        torch.tensor(a.astype(dtype) if a.dtype.kind == "f" else a, requires_grad=a.dtype.kind == "f")
+        for a in arrays
+    ]
+    results = function(*tensors)
+    results = results if isinstance(results, tuple) else (results,)
+    d = [torch.tensor(x.astype(dtype)) for x in d]
+    gradients = torch.autograd.grad(results, [t for t in tensors if t.requires_grad], d)
+    return [t.detach().numpy() for t in (*results, *gradients)]
+
+
+def assert_agrees(torch, ours, function, arrays, d):
+    """Compare `ours`, results and gradients, with what PyTorch's function of the same arrays gives."""
+    expected = theirs(torch, function, arrays, d, arrays[0].dtype)
+    truth = theirs(torch, function, arrays, d, np.float64)
+    assert len(ours) == len(expected)
+    largest = largest_magnitude([*arrays, *d, *expected])
+    for i, (r, e, t) in enumerate(zip(ours, expected, truth, strict=True)):
+        if arrays[0].dtype == np.float64:
+            np.testing.assert_allclose(r, e, rtol=1e-10, atol=1e-12 * largest, err_msg=f"output {i}")
+        else:
+            compare(np.asarray(r), e, t, float(np.finfo(np.float32).eps) * largest, f"output {i}")
+
+
+@ways(K.softmax)
+def test_softmax(torch, kernel, name, dtype):
+    x, dy = normal(dtype, 3, 40, 65) * 5, normal(dtype, 3, 40, 65, seed=1)
+    x[0, 0, ::2] = -np.inf
+    with K.use(name):
+        y = K.softmax(x)
+        ours = [y, K.softmax_backward(dy, y)]
+    assert_agrees(torch, ours, lambda x: x.softmax(-1), [x], [dy])
+
+
+@ways(K.layer_norm)
+def test_layer_norm(torch, kernel, name, dtype):
+    x, dy = normal(dtype, 3, 40, 65) * 5 + 2, normal(dtype, 3, 40, 65, seed=1)
+    weight, bias = normal(dtype, 65, seed=2), normal(dtype, 65, seed=3)
+    with K.use(name):
+        y, mean, rstd = K.layer_norm(x, weight, bias)
+        ours = [y, *K.layer_norm_backward(dy, x, weight, mean, rstd)]
+
+    def function(x, weight, bias):
+        return torch.nn.functional.layer_norm(x, (65,), weight, bias)
+
+    assert_agrees(torch, ours, function, [x, weight, bias], [dy])
+
+
+@ways(K.gelu)
+def test_gelu(torch, kernel, name, dtype):
+    x, dy = normal(dtype, 40, 65) * 3, normal(dtype, 40, 65, seed=1)
+    with K.use(name):
+        ours = [K.gelu(x), K.gelu_backward(dy, x)]
+    assert_agrees(torch, ours, lambda x: torch.nn.functional.gelu(x, approximate="tanh"), [x], [dy])
+
+
+@ways(K.linear)
+def test_linear_with_bias_and_residual(torch, kernel, name, dtype):
+    x, weight, bias = normal(dtype, 3, 40, 33), normal(dtype, 17, 33, seed=1), normal(dtype, 17, seed=2)
+    residual, dy = normal(dtype, 3, 40, 17, seed=3), normal(dtype, 3, 40, 17, seed=4)
+    with K.use(name):
+        ours = [
+            K.linear(x, weight, bias, residual),
+            K.linear_backward_input(dy, weight),
+            K.linear_backward_weight(dy, x),
+            K.linear_backward_bias(dy),
+            dy,
+        ]
+
+    def function(x, weight, bias, residual):
+        return torch.nn.functional.linear(x, weight, bias) + residual
+
+    assert_agrees(torch, ours, function, [x, weight, bias, residual], [dy])
+
+
+@ways(K.embedding)
+def test_embedding(torch, kernel, name, dtype):
+    table, ids = normal(dtype, 50, 65), np.random.default_rng(1).integers(0, 50, (8, 40))
+    dy = normal(dtype, 8, 40, 65, seed=2)
+    with K.use(name):
+        ours = [K.embedding(table, ids), K.embedding_backward(dy, ids, rows=50)]
+    assert_agrees(torch, ours, lambda t, i: torch.nn.functional.embedding(i, t), [table, ids], [dy])
+
+
+@ways(K.cross_entropy)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_with_ignored_rows_and_smoothing(torch, kernel, name, dtype, smoothing):
+    logits, targets = normal(dtype, 40, 129) * 4, np.random.default_rng(1).integers(0, 129, 40)
+    targets[::5] = K.IGNORE
+    settings = {"label_smoothing": smoothing}
+    with K.use(name):
+        losses, gradient = K.cross_entropy_with_gradient(logits, targets, scale=0.25, **settings)
+        alone = K.cross_entropy(logits, targets, **settings)
+
+    def function(logits, targets):
+        return torch.nn.functional.cross_entropy(logits, targets, reduction="none", **settings)
+
+    d = [np.full(40, 0.25, dtype)]
+    assert_agrees(torch, [losses, gradient], function, [logits, targets], d)
+    assert_agrees(torch, [alone, gradient], function, [logits, targets], d)
+
+
+@ways(K.attention)
+@pytest.mark.parametrize("kind", ["full", "causal", "cached", "padded", "causal and padded", "scaled"])
+def test_attention(torch, kernel, name, dtype, kind):
+    T, S = (40, 100) if kind == "cached" else (70, 70)
+    q, dy = normal(dtype, 2, 3, T, 24), normal(dtype, 2, 3, T, 24, seed=1)
+    k, v = normal(dtype, 2, 3, S, 24, seed=2), normal(dtype, 2, 3, S, 24, seed=3)
+    causal, scale = kind.startswith("ca"), 0.3 if kind == "scaled" else None
+    key_mask = np.arange(S) < np.array([S, 33])[:, None] if "padded" in kind else None
+    with K.use(name):
+        y, log_sum_exp = K.attention(q, k, v, key_mask, causal=causal, scale=scale)
+        settings = {"causal": causal, "scale": scale}
+        ours = [y, *K.attention_backward(dy, q, k, v, y, log_sum_exp, key_mask, **settings)]
+
+    visible = np.tri(T, S, S - T, dtype=bool) if causal else np.ones((T, S), bool)
+    if key_mask is not None:
+        visible = visible & key_mask[:, None, None, :]
+
+    def function(q, k, v):
+        if kind in ("full", "causal", "scaled"):
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, torch.tensor(visible))
+
+    assert_agrees(torch, ours, function, [q, k, v], [dy])
+
+
+@ways(K.lstm)
+@pytest.mark.parametrize("lengths", [None, [20, 1, 7, 20, 13]])
+def test_lstm(torch, kernel, name, dtype, lengths):
+    B, T, inputs, H = 5, 20, 9, 12
+    sizes = [(B, T, inputs), (4 * H, inputs), (4 * H, H), (4 * H,), (B, H), (B, H)]
+    arrays = [normal(dtype, *size, seed=i) / (3 if i in (1, 2) else 1) for i, size in enumerate(sizes)]
+    d = [normal(dtype, *size, seed=10 + i) for i, size in enumerate([(B, T, H), (B, H), (B, H)])]
+    extra = () if lengths is None else (np.array(lengths),)
+    x, w_input, w_hidden, _, h0, c0 = arrays
+    with K.use(name):
+        y, h, c, gates, cells = K.lstm(*arrays, *extra)
+        saved = (x, w_input, w_hidden, h0, c0, y, gates, cells)
+        ours = [y, h, c, *K.lstm_backward(*d, *saved, *extra)]
+
+    def function(x, w_input, w_hidden, bias, h0, c0):
+        layer = torch.nn.LSTM(inputs, H, batch_first=True, dtype=x.dtype)
+        weights = {"weight_ih_l0": w_input, "weight_hh_l0": w_hidden, "bias_ih_l0": bias}
+        weights["bias_hh_l0"] = torch.zeros_like(bias)
+        if lengths is not None:
+            x = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
+        y, (h, c) = torch.func.functional_call(layer, weights, (x, (h0[None], c0[None])))
+        if lengths is not None:
+            y = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)[0]
+        return y, h[0], c[0]
+
+    assert_agrees(torch, ours, function, arrays, d)
+
+
+@ways(K.adamw)
+@pytest.mark.parametrize("optimizer", ["AdamW", "Adam"])
+def test_twenty_clipped_steps_of_adam(torch, kernel, name, dtype, optimizer):
+    settings = {"lr": 0.01, "eps": 1e-8, "weight_decay": 0.1}
+    state = [normal(dtype, 300), np.zeros(300, dtype), np.zeros(300, dtype)]
+    gradients = [normal(dtype, 300, seed=step) * step for step in range(1, 21)]
+    for step, g in enumerate(gradients, start=1):
+        with K.use(name):
+            scale = min(1.0, 20 / (math.sqrt(K.squared_norm(g)) + 1e-6))
+            state[:] = K.adamw(
+                state[0], g, *state[1:], beta1=0.9, beta2=0.95, step=step, scale=scale,
+                decoupled=optimizer == "AdamW", **settings,
+            )  # fmt: skip
+
+    def steps(in_dtype):
+        p = torch.nn.Parameter(torch.tensor(normal(dtype, 300).astype(in_dtype)))
+        adam = getattr(torch.optim, optimizer)([p], betas=(0.9, 0.95), **settings)
+        for g in gradients:
+            p.grad = torch.tensor(g.astype(in_dtype))
+            torch.nn.utils.clip_grad_norm_([p], 20)
+            adam.step()
+        return [t.detach().numpy() for t in (p, adam.state[p]["exp_avg"], adam.state[p]["exp_avg_sq"])]
+
+    eps = float(np.finfo(dtype).eps)
+    for i, (ours, e, t) in enumerate(zip(state, steps(dtype), steps(np.float64), strict=True)):
+        if dtype == "float64":
+            np.testing.assert_allclose(ours, e, rtol=1e-10)
+        else:
+            compare(ours, e, t, eps * largest_magnitude([*gradients, e]), "pmv"[i])
