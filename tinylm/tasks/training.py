@@ -76,10 +76,6 @@ def train(
     tokens = tokenize_corpus(corpus, tokenizer, cache_folder() / "tokens")
     task = _build_task(settings, tokens)
     model = build_model(settings, tokenizer.vocab_size)
-    notify(
-        f"data: {corpus.name}, {len(tokens):,} tokens of {tokenizer.vocab_size} kinds; "
-        f"model: {settings.model}, {model.num_parameters():,} parameters"
-    )
     trainer = Trainer(
         model,
         task,
@@ -100,6 +96,10 @@ def train(
         run = RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
     else:
         run = RunFolder.open(resume)
+    notify(
+        f"data: {corpus.name}, {len(tokens):,} tokens of {tokenizer.vocab_size} kinds; "
+        f"model: {settings.model}, {model.num_parameters():,} parameters"
+    )
     with run.lock(), Interrupts() as interrupts:
         if resume is not None:
             _continue(trainer, run, corpus, notify)

@@ -26,8 +26,12 @@ __all__ = [
 
 
 def is_due(trainer: Trainer, every: int) -> bool:
-    """True every so many steps, and at the last one."""
-    return trainer.step % every == 0 or trainer.is_ending
+    """True every so many steps, and at the last one of the run.
+
+    A run that is interrupted does nothing else than it would have done at this step: it could not go on with the
+    same bits otherwise.
+    """
+    return trainer.step % every == 0 or trainer.step == trainer.steps
 
 
 def validate(every: int) -> Callback:
@@ -115,7 +119,7 @@ def save_checkpoints(folder: Path, every: int, *, keep: int = 2) -> Callback:
     """Save everything a resume needs, every so many steps and at the end of the run, whatever ended it."""
 
     def callback(trainer: Trainer, result: StepResult) -> None:
-        if is_due(trainer, every):
+        if is_due(trainer, every) or trainer.is_ending:
             arrays, state = _snapshot(trainer)
             save_checkpoint(folder, trainer.step, arrays, state, keep=keep)
 
