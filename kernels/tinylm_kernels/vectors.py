@@ -27,10 +27,13 @@ from . import simd
 from .jit import jit
 
 __all__ = [
-    "EVERYTHING",
+    "ADD",
+    "ALL",
+    "FLOAT",
     "LANES",
     "LINE",
     "PANEL",
+    "REPLACE",
     "ROWS",
     "aligned",
     "exp",
@@ -56,9 +59,12 @@ __all__ = [
     "zero_before",
 ]
 
-EVERYTHING = 1 << 40  # a shift beyond any index, for `product`
+# Arguments as NumPy scalars, because Numba compiles a function anew for each literal that it is called with.
+FLOAT = np.int64(4)  # bytes
+ALL = np.int64(1 << 40)  # a shift beyond any index, for `product`
+REPLACE, ADD = np.bool_(False), np.bool_(True)  # what `product` does to c
 LANES = 16
-LINE = 64  # bytes in a cache line, and in a vector
+LINE = np.int64(64)  # bytes in a cache line, and in a vector
 
 
 def _has_32_registers() -> bool:
@@ -467,7 +473,7 @@ def product(a, a_row, a_step, rows, b, b_row, columns, n, c, c_row, add, skip, r
     Element (i, k) of a lies at a + i a_row + k a_step, row k of b at b + k b_row, row i of c at c + i
     c_row, all in bytes. columns is a multiple of 16, and c has room for rows up to the next multiple of
     ROWS. Triangles: the tile of rows from i leaves out the terms before i - skip, those from i + ROWS +
-    reach on, and (leaving c as it is) panels of columns that lie before i - begin altogether. EVERYTHING
+    reach on, and (leaving c as it is) panels of columns that lie before i - begin altogether. ALL
     for all three gives the whole product.
     """
     column = 0

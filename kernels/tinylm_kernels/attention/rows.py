@@ -51,7 +51,7 @@ def forward_row(scratch, places, key_mask, shape, causal, scale, b, h, t):
     row = padded(D)
     q = aligned(scratch)
     o, s = q + row, q + 2 * row + LINE  # o in pairs of vectors
-    at = _place(places, Q, b, h, t)
+    at = _place(places[Q], b, h, t)
     for c in range(0, D, LANES):
         store(q + c * 4, read(at + c * 4, D - c))
     for c in range(0, D, 2 * LANES):
@@ -61,7 +61,7 @@ def forward_row(scratch, places, key_mask, shape, causal, scale, b, h, t):
     seen = t + 1 + S - T if causal else S
     for k0 in range(0, seen, KEYS):
         keys = min(KEYS, seen - k0)
-        k, v = _place(places, K, b, h, k0), _place(places, V, b, h, k0)
+        k, v = _place(places[K], b, h, k0), _place(places[V], b, h, k0)
         before = peak
         peak = max(peak, _score_keys(q, k, places[K, 3], key_mask, b, k0, keys, D, scale, s))
         base = splat(max(peak, LOWEST))  # -inf - -inf would be NaN
@@ -73,4 +73,4 @@ def forward_row(scratch, places, key_mask, shape, causal, scale, b, h, t):
         factor = exp(splat(before) - base)
         sum_ = sum_ * largest(factor) + total(sums)
         _add_values(o, factor, s, v, places[V, 3], keys, D)
-    _finish_row(_place(places, Y, b, h, t), o, D, peak, sum_, _place(places, LSE, b, h, t))
+    _finish_row(_place(places[Y], b, h, t), o, D, peak, sum_, _place(places[LSE], b, h, t))

@@ -10,9 +10,12 @@ import numpy as np
 
 from ..jit import jit
 from ..vectors import (
-    EVERYTHING,
+    ADD,
+    ALL,
+    FLOAT,
     LANES,
     LINE,
+    REPLACE,
     ROWS,
     aligned,
     exp,
@@ -34,16 +37,16 @@ from ..vectors import (
 
 # A tile of scores is 16 KB, half of a first-level cache; the panel of 64 rows of V that it meets takes 8.
 QUERIES, KEYS = 64, 64
-ROW = 4 * QUERIES  # bytes from key to key in a tile of scores
+ROW = np.int64(4 * QUERIES)  # bytes from key to key in a tile of scores
 LOWEST = np.float32(-3.4028235e38)  # the least finite float
 # The rows of the table of places (address and three strides of each array).
 Q, K, V, Y, LSE, DY, DQ, DK, DV = range(9)
 
 
 @jit
-def _place(places, which, b, h, t):
-    """The address of the row at token t."""
-    return places[which, 0] + b * places[which, 1] + h * places[which, 2] + t * places[which, 3]
+def _place(place, b, h, t):
+    """The address of the row at token t, for an array's row in the table of places."""
+    return place[0] + b * place[1] + h * place[2] + t * place[3]
 
 
 @jit
@@ -131,14 +134,14 @@ def forward_tile(scratch, places, key_mask, shape, causal, scale, b, h, q0):
     for c in range(0, columns, LANES):
         store(peaks + c * 4, splat(np.float32(-np.inf)))
         store(totals + c * 4, splat(np.float32(0)))
-    pack_transposed(_place(places, Q, b, h, q0), places[Q, 3], queries, D, qt, ROW, scale)
+    pack_transposed(_place(places[Q], b, h, q0), places[Q, 3], queries, D, qt, ROW, scale)
     seen = min(S, q0 + queries + S - T) if causal else S
     for k0 in range(0, seen, KEYS):
         keys = min(KEYS, seen - k0)
         # In tile coordinates key r is seen by the queries from r - diagonal on.
-        diagonal = q0 + S - T - k0 if causal else EVERYTHING
-        k_at, k_row = _place(places, K, b, h, k0), places[K, 3]
-        product(k_at, k_row, 4, keys, qt, ROW, columns, D, s, ROW, False, EVERYTHING, EVERYTHING, diagonal)
+        diagonal = q0 + S - T - k0 if causal else ALL
+        k_at, k_row = _place(places[K], b, h, k0), places[K, 3]
+        product(k_at, k_row, FLOAT, keys, qt, ROW, columns, D, s, ROW, REPLACE, ALL, ALL, diagonal)
         if key_mask.size or diagonal < keys:
             _hide(s, key_mask, b, k0, keys, k0 + diagonal, columns)
         for c in range(0, columns, LANES):
@@ -146,28 +149,34 @@ def forward_tile(scratch, places, key_mask, shape, causal, scale, b, h, q0):
             _softmax_step(s + c * 4, visible, peaks + c * 4, totals + c * 4, factors + c * 4)
         if k0:
             _scale_rows(o, queries, row, factors)
-        pack(_place(places, V, b, h, k0), places[V, 3], keys, D, packed_v, row)
-        whole, add = EVERYTHING, k0 > 0
-        product(s, 4, ROW, queries, packed_v, row, row // 4, keys, o, row, add, whole, diagonal, whole)
+        pack(_place(places[V], b, h, k0), places[V, 3], keys, D, packed_v, row)
+        add = k0 > 0
+        product(s, FLOAT, ROW, queries, packed_v, row, row // 4, keys, o, row, add, ALL, diagonal, ALL)
     for r in range(queries):
-        y, log_sum_exp = _place(places, Y, b, h, q0 + r), _place(places, LSE, b, h, q0 + r)
+        y, log_sum_exp = _place(places[Y], b, h, q0 + r), _place(places[LSE], b, h, q0 + r)
         _finish_row(y, o + r * row, D, peek(peaks + r * 4), peek(totals + r * 4), log_sum_exp)
 
 
 @jit
-def _gradient_step(s, dp, key_mask, b, k0, keys, shift, columns, lses, deltas):
-    """Turn the scores s into the weights p and dp into ds = p (dp - delta), 0 where a key is not seen."""
-    for c in range(0, columns, LANES):
-        lse, delta = load(lses + c * 4), load(deltas + c * 4)
-        for r in range(keys):
-            at = r * ROW + c * 4
+def _gradient_step(s, dp, keys, columns, lses, deltas):
+    """Turn the scores s into the weights p = exp(s - lse) and dp into ds = p (dp - delta)."""
+    for c in range(0, columns * 4, LINE):
+        lse, delta = load(lses + c), load(deltas + c)
+        for at in range(c, c + keys * ROW, ROW):
             p = exp(load(s + at) - lse)
-            ds = p * (load(dp + at) - delta)
-            hidden = _hidden(key_mask, b, k0 + r, shift, columns) - c
-            if hidden > 0:
-                p, ds = zero_before(p, hidden), zero_before(ds, hidden)
             store(s + at, p)
-            store(dp + at, ds)
+            store(dp + at, p * (load(dp + at) - delta))
+
+
+@jit
+def _hide_gradients(s, dp, key_mask, b, k0, keys, shift, columns):
+    """0 for the weights and gradients between queries and keys that do not see each other."""
+    for r in range(keys):
+        hidden = _hidden(key_mask, b, k0 + r, shift, columns)
+        for c in range(0, min(hidden, columns), LANES):
+            at = r * ROW + c * 4
+            store(s + at, zero_before(load(s + at), hidden - c))
+            store(dp + at, zero_before(load(dp + at), hidden - c))
 
 
 @jit
@@ -176,9 +185,9 @@ def _rows_for_backward(places, b, h, q0, queries, columns, D, row, dy, lses, del
     for r in range(columns):
         lse, delta = np.float32(np.inf), np.float32(0)
         if r < queries:
-            lse = peek(_place(places, LSE, b, h, q0 + r))
+            lse = peek(_place(places[LSE], b, h, q0 + r))
             lse = np.float32(np.inf) if lse == -np.inf else lse
-            y = _place(places, Y, b, h, q0 + r)
+            y = _place(places[Y], b, h, q0 + r)
             sums = splat(np.float32(0))
             for c in range(0, D, LANES):
                 sums = sums + load(dy + r * row + c * 4) * load_some(y + c * 4, D - c)
@@ -188,9 +197,9 @@ def _rows_for_backward(places, b, h, q0, queries, columns, D, row, dy, lses, del
 
 
 @jit
-def _write_rows(x, row, rows, D, scale, places, which, b, h, t):
+def _write_rows(x, row, rows, D, scale, place, b, h, t):
     for r in range(rows):
-        target = _place(places, which, b, h, t + r)
+        target = _place(place, b, h, t + r)
         for c in range(0, D, LANES):
             write(target + c * 4, load(x + r * row + c * 4) * splat(scale), D - c)
 
@@ -207,7 +216,7 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
     """dq, dk and dv of one head; dk and dv grow in padded buffers over the tiles of queries."""
     _, _, T, S, D = shape
     row = padded(D)
-    packed_k = aligned(scratch)
+    packed_k, start = aligned(scratch), np.int64(0)
     dk = packed_k + row * S
     dv = dk + row * (S + ROWS)  # the last register tile may reach ROWS - 1 rows too far
     qt = dv + row * (S + ROWS)
@@ -219,12 +228,12 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
     dp = s + ROW * (KEYS + ROWS)
     lses = dp + ROW * (KEYS + ROWS)
     deltas = lses + ROW
-    pack(_place(places, K, b, h, 0), places[K, 3], S, D, packed_k, row)
+    pack(_place(places[K], b, h, start), places[K, 3], S, D, packed_k, row)
     for q0 in range(0, T, QUERIES):
         queries = min(QUERIES, T - q0)
         columns = (queries + LANES - 1) // LANES * LANES
-        q_at, q_row = _place(places, Q, b, h, q0), places[Q, 3]
-        dy_at, dy_row = _place(places, DY, b, h, q0), places[DY, 3]
+        q_at, q_row = _place(places[Q], b, h, q0), places[Q, 3]
+        dy_at, dy_row = _place(places[DY], b, h, q0), places[DY, 3]
         pack_transposed(q_at, q_row, queries, D, qt, ROW, scale)
         pack_transposed(dy_at, dy_row, queries, D, dyt, ROW, np.float32(1))
         pack(q_at, q_row, queries, D, q, row)
@@ -234,16 +243,19 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
         seen = min(S, (q0 + queries + S - T + ROWS - 1) // ROWS * ROWS) if causal else S
         for k0 in range(0, seen, KEYS):
             keys = min(KEYS, seen - k0)
-            diagonal = q0 + S - T - k0 if causal else EVERYTHING
-            k_at, v_at = _place(places, K, b, h, k0), _place(places, V, b, h, k0)
-            at, whole = k0 * row, EVERYTHING
-            product(k_at, places[K, 3], 4, keys, qt, ROW, columns, D, s, ROW, False, whole, whole, diagonal)
-            product(v_at, places[V, 3], 4, keys, dyt, ROW, columns, D, dp, ROW, False, whole, whole, diagonal)
-            _gradient_step(s, dp, key_mask, b, k0, keys, k0 + diagonal, columns, lses, deltas)
-            product(s, ROW, 4, keys, dy, row, row // 4, queries, dv + at, row, True, diagonal, whole, whole)
-            product(dp, ROW, 4, keys, q, row, row // 4, queries, dk + at, row, True, diagonal, whole, whole)
+            diagonal = q0 + S - T - k0 if causal else ALL
+            k_at, k_row = _place(places[K], b, h, k0), places[K, 3]
+            v_at, v_row = _place(places[V], b, h, k0), places[V, 3]
+            at = k0 * row
+            product(k_at, k_row, FLOAT, keys, qt, ROW, columns, D, s, ROW, REPLACE, ALL, ALL, diagonal)
+            product(v_at, v_row, FLOAT, keys, dyt, ROW, columns, D, dp, ROW, REPLACE, ALL, ALL, diagonal)
+            _gradient_step(s, dp, keys, columns, lses, deltas)
+            if key_mask.size or diagonal < keys:
+                _hide_gradients(s, dp, key_mask, b, k0, keys, k0 + diagonal, columns)
+            product(s, ROW, FLOAT, keys, dy, row, row // 4, queries, dv + at, row, ADD, diagonal, ALL, ALL)
+            product(dp, ROW, FLOAT, keys, q, row, row // 4, queries, dk + at, row, ADD, diagonal, ALL, ALL)
             at, add = packed_k + k0 * row, k0 > 0
-            product(dp, 4, ROW, queries, at, row, row // 4, keys, dq, row, add, whole, diagonal, whole)
-        _write_rows(dq, row, queries, D, scale, places, DQ, b, h, q0)
-    _write_rows(dk, row, S, D, scale, places, DK, b, h, 0)
-    _write_rows(dv, row, S, D, np.float32(1), places, DV, b, h, 0)
+            product(dp, FLOAT, ROW, queries, at, row, row // 4, keys, dq, row, add, ALL, diagonal, ALL)
+        _write_rows(dq, row, queries, D, scale, places[DQ], b, h, q0)
+    _write_rows(dk, row, S, D, scale, places[DK], b, h, start)
+    _write_rows(dv, row, S, D, np.float32(1), places[DV], b, h, start)

@@ -28,7 +28,6 @@ from .sequence import (
 
 # Twins counts elements touched; about so many multiply-adds take the time of one.
 MULTIPLY_ADDS = 8
-STEP = 16  # the same for the activations of one unit
 # A single row wastes most of the register tiles; it gains from them while the calls of each step cost more.
 WIDE = 128
 
@@ -53,19 +52,7 @@ def _backward(places, lengths, shape, share):
         backward_rows(scratch, weights, places, lengths, shape, chunk * share, min(share, B - chunk * share))
 
 
-def _forward_step(sums, places, lengths, shape, t):
-    for b in prange(shape[0]):
-        forward_step(sums, places, lengths, shape, t, b)
-
-
-def _backward_step(da, places, lengths, shape, t):
-    B, _, H = shape
-    for b in prange(B):
-        backward_step(da + b * 4 * H * 4, places, lengths, shape, t, b)
-
-
 _forward_twins, _backward_twins = Twins(_forward), Twins(_backward)
-_forward_step_twins, _backward_step_twins = Twins(_forward_step), Twins(_backward_step)
 
 
 def _places(*arrays):
@@ -146,7 +133,7 @@ def lstm_numba_steps(x, w_input, w_hidden, bias, h0, c0, lengths=None):
     places, lengths = _places(w_hidden, gates, cells, y, bias, h, c), _lengths(lengths, B, T)
     for t in range(T):
         np.matmul(h, w_hidden.T, out=sums)
-        _forward_step_twins(STEP * B * H, sums.ctypes.data, places, lengths, (B, T, H), t)
+        forward_step(sums.ctypes.data, places, lengths, (B, T, H), t)
     return y, h, c, gates, cells
 
 
@@ -159,7 +146,7 @@ def lstm_backward_numba_steps(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates
     places = _places(w_hidden, gates, cells, dy, c0, dh, dc, da)
     last = _lengths(lengths, B, T)
     for t in range(T - 1, -1, -1):
-        _backward_step_twins(STEP * B * H, step.ctypes.data, places, last, (B, T, H), t)
+        backward_step(step.ctypes.data, places, last, (B, T, H), t)
         if lengths is None:
             np.matmul(step, w_hidden, out=dh)
         else:

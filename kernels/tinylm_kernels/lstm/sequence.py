@@ -10,10 +10,12 @@ import numpy as np
 
 from ..jit import jit
 from ..vectors import (
-    EVERYTHING,
+    ALL,
+    FLOAT,
     LANES,
     LINE,
     PANEL,
+    REPLACE,
     ROWS,
     aligned,
     load,
@@ -28,7 +30,7 @@ from ..vectors import (
     write,
 )
 
-BLOCK = 4 * LINE  # bytes of the four gates of 16 units
+BLOCK = np.int64(4 * LINE)  # bytes of the four gates of 16 units
 # The table of addresses. The last three are of the backward: C0 is where the forward has the bias, and the
 # gradients by the last state lie where the forward has that state.
 W_HIDDEN, GATES, CELLS, Y, BIAS, H_STATE, C_STATE, DA = range(8)
@@ -111,11 +113,11 @@ def forward_rows(scratch, weights, places, lengths, shape, b0, rows):
     h_next = h + _padded_rows(rows) * row
     sums = h_next + _padded_rows(rows) * row
     pack(places[H_STATE] + b0 * H * 4, H * 4, rows, H, h, row)
-    sums_row, whole = _row(panels(H) * 4 * LANES), EVERYTHING
+    sums_row = _row(panels(H) * 4 * LANES)
     for t in range(T):
         for block in range(panels(H)):
             at, to = packed + block * panels(H) * LANES * BLOCK, sums + block * BLOCK
-            product(h, row, 4, rows, at, BLOCK, BLOCK // 4, H, to, sums_row, False, whole, whole, whole)
+            product(h, row, FLOAT, rows, at, BLOCK, BLOCK // 4, H, to, sums_row, REPLACE, ALL, ALL, ALL)
         # Not block by block: the gates of a row lie together, those of the next row far away.
         for r in range(rows):
             live = t < lengths[b0 + r]
@@ -130,13 +132,14 @@ def forward_rows(scratch, weights, places, lengths, shape, b0, rows):
 
 
 @jit
-def forward_step(sums, places, lengths, shape, t, b):
-    """One step of one row of the batch, from the recurrent sums of all its gates."""
-    H = shape[2]
-    for unit in range(0, H, LANES):
-        at, n = places[H_STATE] + (b * H + unit) * 4, H - unit
-        sums_at = sums + (b * 4 * H + unit) * 4
-        write(at, _update(places, shape, b, t, unit, t < lengths[b], sums_at, H * 4, read(at, n)), n)
+def forward_step(sums, places, lengths, shape, t):
+    """One step, from the recurrent sums of all gates (B, 4H)."""
+    B, _, H = shape
+    for b in range(B):
+        for unit in range(0, H, LANES):
+            at, n = places[H_STATE] + (b * H + unit) * 4, H - unit
+            sums_at = sums + (b * 4 * H + unit) * 4
+            write(at, _update(places, shape, b, t, unit, t < lengths[b], sums_at, H * 4, read(at, n)), n)
 
 
 @jit
@@ -205,13 +208,28 @@ def _gradient_row(places, shape, b, t, dh, da_row):
 
 
 @jit
-def backward_step(da_row, places, lengths, shape, t, b):
-    """The gradients by the gates of one row at one step, to da and to da_row."""
+def _gradient_step(da, row, dh, dh_row, places, lengths, shape, t, b0, rows):
+    """The gradients by the gates at one step, to their place and to rows of scratch at da."""
     _, T, H = shape
-    if t < lengths[b]:
-        _gradient_row(places, shape, b, t, places[H_STATE] + b * H * 4, da_row)
-    else:
-        _no_gradient(places[DA] + (b * T + t) * 4 * H * 4, da_row, H)
+    for r in range(rows):
+        b = b0 + r
+        if t < lengths[b]:
+            _gradient_row(places, shape, b, t, dh + r * dh_row, da + r * row)
+        else:
+            _no_gradient(places[DA] + (b * T + t) * 4 * H * 4, da + r * row, H)
+
+
+@jit
+def backward_step(da, places, lengths, shape, t):
+    """One step: the gradients by all gates, to their place and to da (B, 4H)."""
+    B, _, H = shape
+    _gradient_step(da, 4 * H * 4, places[H_STATE], H * 4, places, lengths, shape, t, 0, B)
+
+
+@jit
+def _copy_row(source, target, row):
+    for n in range(0, row, LINE):
+        store(target + n, load(source + n))
 
 
 @jit
@@ -224,19 +242,13 @@ def backward_rows(scratch, weights, places, lengths, shape, b0, rows):
     da = dh_next + _padded_rows(rows) * row
     pack(places[H_STATE] + b0 * H * 4, H * 4, rows, H, dh, row)
     for t in range(T - 1, -1, -1):
-        for r in range(rows):
-            b = b0 + r
-            if t < lengths[b]:
-                _gradient_row(places, shape, b, t, dh + r * row, da + r * da_row)
-            else:
-                _no_gradient(places[DA] + (b * T + t) * 4 * H * 4, da + r * da_row, H)
-        whole = EVERYTHING
+        _gradient_step(da, da_row, dh, row, places, lengths, shape, t, b0, rows)
         for unit in range(0, H, PANEL):
             at, to, columns = packed + unit * 4 * H * 4, dh_next + unit * 4, _panel_columns(H, unit)
-            product(da, da_row, 4, rows, at, columns * 4, columns, 4 * H, to, row, False, whole, whole, whole)
+            product(da, da_row, FLOAT, rows, at, columns * 4, columns, 4 * H, to, row, REPLACE, ALL, ALL, ALL)
         for r in range(rows):
             if t >= lengths[b0 + r]:
-                pack(dh + r * row, row, 1, H, dh_next + r * row, row)
+                _copy_row(dh + r * row, dh_next + r * row, row)
         dh, dh_next = dh_next, dh
     for r in range(rows):
         for unit in range(0, H, LANES):
