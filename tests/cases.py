@@ -7,11 +7,11 @@ outliers, -inf masks, strided and transposed views. A new kernel needs one here,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
+from calls import Case
 from hypothesis import strategies as st
 
 import tinylm_kernels as K
@@ -22,41 +22,6 @@ SMALL = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33, 64, 65)
 LARGE = (97, 130, 161)
 
 
-@dataclass(frozen=True)
-class Case:
-    """The arguments of one call."""
-
-    arrays: tuple[Any, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        """Kinds, shapes and strides: what a failing example is recognised by."""
-        arrays = ", ".join(
-            "None" if a is None else f"{a.dtype}{a.shape} strides {a.strides}" for a in self.arrays
-        )
-        return f"<Case {arrays}; {self.settings}>"
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(repr(self))  # Hypothesis would print every number
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The dtype of the floating arrays."""
-        return next(a.dtype for a in self.arrays if a is not None and a.dtype.kind == "f")
-
-    def cast(self, dtype: Any) -> Case:
-        """The same case with its floating arrays in another dtype."""
-        return self.map(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)
-
-    def copy(self) -> Case:
-        """The same case in contiguous arrays of its own."""
-        return self.map(lambda a: a.copy(order="C"))
-
-    def map(self, function: Callable[[Any], Any]) -> Case:
-        """The same case with every array replaced by function(array)."""
-        return replace(self, arrays=tuple(None if a is None else function(a) for a in self.arrays))
-
-
 CASES: dict[str, Callable[[Drawing], Case]] = {}
 
 
@@ -64,10 +29,6 @@ def case(function: Callable[[Drawing], Case]) -> Callable[[Drawing], Case]:
     """Decorator: the function draws the cases of the kernel of its name."""
     CASES[function.__name__] = function
     return function
-
-
-# Which of the results `out=` receives, where it is not the first one alone.
-RECEIVED_BY_OUT = {"cross_entropy_with_gradient": (1,), "attention_backward": (0, 1, 2), "adamw": (0, 1, 2)}
 
 
 def variants(*kernels: Any) -> list[Any]:

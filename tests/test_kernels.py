@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from cases import LARGE, RECEIVED_BY_OUT, cases, laid_out, layouts, variants
+from calls import RECEIVED_BY_OUT
+from cases import LARGE, cases, laid_out, layouts, variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import assert_close, assert_matches, outputs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import Case, cases, plain_case, variants
+from calls import Case
+from cases import cases, plain_case, variants
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from tolerance import assert_close, outputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import Case
+from calls import Case
 from tolerance import assert_matches
 
 import tinylm_kernels as K

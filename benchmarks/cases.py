@@ -1,0 +1,234 @@
+"""Realistic shapes for every kernel: GPT-2 with 10.7 and 124 million parameters, LSTMs, single tokens.
+
+One function per kernel, under its name, builds a call from the numbers of a shape. The first number counts
+independent rows (or batch entries), so that a check can take fewer of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from calls import Case
+
+import tinylm_kernels as K
+
+Dims = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A kernel at one shape. flops: how many a call takes; None where memory bounds it."""
+
+    name: str
+    dims: Dims
+    small: Dims
+    words: str
+    build: Callable[..., Case]
+    flops: float | None
+
+    @property
+    def times_larger(self) -> float:
+        """How much more work `case` is than `check`."""
+        return math.prod(self.dims) / math.prod(self.small)
+
+    def case(self) -> Case:
+        """The call to time."""
+        return self.build(*self.dims)
+
+    def check(self) -> Case:
+        """The same call with fewer rows, which the reference computes quickly in float64."""
+        return self.build(*self.small)
+
+
+BENCHMARKS: dict[str, list[Benchmark]] = {}
+
+
+def shapes(
+    *entries: tuple[Dims, str], flops: Callable[..., float] | None = None, check: Dims = (64,)
+) -> Callable[[Callable[..., Case]], Callable[..., Case]]:
+    """Decorator: time the kernel of the function's name at these shapes; `check` caps the first numbers."""
+
+    def register(build: Callable[..., Case]) -> Callable[..., Case]:
+        BENCHMARKS[build.__name__] = [
+            Benchmark(build.__name__, dims, _cut(dims, check), words, build, flops and flops(*dims))
+            for dims, words in entries
+        ]
+        return build
+
+    return register
+
+
+def _cut(dims: Dims, most: Dims) -> Dims:
+    return (*(min(pair) for pair in zip(dims, most, strict=False)), *dims[len(most) :])
+
+
+def normal(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal(shape, np.float32) * np.float32(scale)
+
+
+def ids(count: int, below: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, below, count)
+
+
+def saved(kernel: Any, case: Case) -> Any:
+    """The results of a forward, by its fastest implementation."""
+    return kernel(*case.arrays, **case.settings)
+
+
+ROWS = (((12288, 256), "attention's rows"), ((512, 50257), "GPT-2's logits"))
+LOGITS = (((4096, 65), "logits of characters"), ((512, 50257), "GPT-2's logits"))
+NORMS = (((4096, 384), "10.7M"), ((512, 768), "124M"), ((1, 768), "124M, one token"))
+HIDDEN = (((4096, 1536), "10.7M"), ((512, 3072), "124M"), ((1, 3072), "124M, one token"))
+PRODUCTS = (((4096, 384, 1536), "10.7M"), ((512, 768, 3072), "124M"), ((1, 768, 3072), "124M, one token"))
+TABLES = (((4096, 65, 384), "10.7M"), ((512, 50257, 768), "124M"))
+PARAMETERS = (((800_000,), "0.8M"), ((10_700_000,), "10.7M"))
+HEADS = (
+    ((8, 6, 256, 256, 64), "10.7M"),
+    ((4, 12, 1024, 1024, 64), "124M"),
+    ((1, 12, 4096, 4096, 64), "long context"),
+    ((1, 12, 1, 1024, 64), "124M, one token behind a cache"),
+)
+SEQUENCES = (
+    ((64, 64, 64), "small"),
+    ((32, 128, 512), "large"),
+    ((1, 64, 512), "a batch of one"),
+)
+
+
+@shapes(*ROWS)
+def softmax(rows, columns):
+    return Case((normal(rows, columns, scale=3),))
+
+
+@shapes(*ROWS)
+def softmax_backward(rows, columns):
+    y = saved(K.softmax, softmax(rows, columns))
+    return Case((normal(rows, columns, seed=1), y))
+
+
+@shapes(*NORMS)
+def layer_norm(rows, columns):
+    return Case((normal(rows, columns), 1 + normal(columns, scale=0.1), normal(columns, scale=0.1)))
+
+
+@shapes(*NORMS)
+def layer_norm_backward(rows, columns):
+    x, weight, bias = layer_norm(rows, columns).arrays
+    _, mean, rstd = K.layer_norm(x, weight, bias)
+    return Case((normal(rows, columns, seed=1), x, weight, mean, rstd))
+
+
+@shapes(*HIDDEN)
+def gelu(rows, columns):
+    return Case((normal(rows, columns),))
+
+
+@shapes(*HIDDEN)
+def gelu_backward(rows, columns):
+    return Case((normal(rows, columns, seed=1), normal(rows, columns)))
+
+
+def product(rows, inputs, outputs):
+    return 2.0 * rows * inputs * outputs
+
+
+@shapes(*PRODUCTS, flops=product)
+def linear(rows, inputs, outputs):
+    weight = normal(outputs, inputs, scale=0.02)
+    return Case((normal(rows, inputs), weight, normal(outputs), normal(rows, outputs, seed=1)))
+
+
+@shapes(*PRODUCTS[:2], flops=product)
+def linear_backward_input(rows, inputs, outputs):
+    return Case((normal(rows, outputs), normal(outputs, inputs, scale=0.02)))
+
+
+@shapes(*PRODUCTS[:2], flops=product)
+def linear_backward_weight(rows, inputs, outputs):
+    return Case((normal(rows, outputs), normal(rows, inputs, seed=1)))
+
+
+@shapes(*HIDDEN[:2])
+def linear_backward_bias(rows, outputs):
+    return Case((normal(rows, outputs),))
+
+
+@shapes(*TABLES)
+def embedding(count, vocabulary, columns):
+    return Case((normal(vocabulary, columns), ids(count, vocabulary)))
+
+
+@shapes(*TABLES)
+def embedding_backward(count, vocabulary, columns):
+    return Case((normal(count, columns), ids(count, vocabulary)), {"rows": vocabulary})
+
+
+@shapes(*LOGITS)
+def cross_entropy(rows, vocabulary):
+    return Case((normal(rows, vocabulary, scale=3), ids(rows, vocabulary)))
+
+
+@shapes(*LOGITS)
+def cross_entropy_with_gradient(rows, vocabulary):
+    return Case(cross_entropy(rows, vocabulary).arrays, {"scale": 1 / rows})
+
+
+@shapes(((4096, 384), "10.7M"), ((512, 768), "124M"))
+def dropout(rows, columns):
+    return Case((normal(rows, columns),), {"rate": 0.1, "seed": 1, "step": 2, "site": 3})
+
+
+def seen(batch, heads, queries, keys, width):
+    """Floating operations of one product over the scores that the causal mask leaves."""
+    return 2.0 * batch * heads * queries * (keys - (queries - 1) / 2) * width
+
+
+@shapes(*HEADS, flops=lambda *dims: 2 * seen(*dims), check=(1, 1))
+def attention(batch, heads, queries, keys, width):
+    q = normal(batch, queries, heads, width).swapaxes(1, 2)  # views, as a fused projection gives them
+    k, v = (normal(batch, keys, heads, width, seed=s).swapaxes(1, 2) for s in (1, 2))
+    return Case((q, k, v), {"causal": True})
+
+
+@shapes(*HEADS[:3], flops=lambda *dims: 5 * seen(*dims), check=(1, 1))
+def attention_backward(batch, heads, queries, keys, width):
+    forward = attention(batch, heads, queries, keys, width)
+    y, log_sum_exp = saved(K.attention, forward)
+    dy = normal(batch, queries, heads, width, seed=3).swapaxes(1, 2)
+    return Case((dy, *forward.arrays, y, log_sum_exp), forward.settings)
+
+
+def recurrence(batch, steps, hidden):
+    return 2.0 * batch * steps * 4 * hidden * 2 * hidden
+
+
+@shapes(*SEQUENCES, flops=recurrence, check=(4,))
+def lstm(batch, steps, hidden):
+    weights = (normal(4 * hidden, hidden, scale=hidden**-0.5, seed=s) for s in (1, 2))
+    state = np.zeros((batch, hidden), np.float32)
+    return Case((normal(batch, steps, hidden), *weights, normal(4 * hidden), state, state.copy()))
+
+
+@shapes(*SEQUENCES, flops=lambda *dims: 2 * recurrence(*dims), check=(4,))
+def lstm_backward(batch, steps, hidden):
+    x, w_input, w_hidden, bias, h0, c0 = lstm(batch, steps, hidden).arrays
+    y, h, c, gates, cells = K.lstm(x, w_input, w_hidden, bias, h0, c0)
+    d = normal(*y.shape, seed=3), normal(*h.shape, seed=4), normal(*c.shape, seed=5)
+    return Case((*d, x, w_input, w_hidden, h0, c0, y, gates, cells))
+
+
+@shapes(*PARAMETERS, check=(100_000,))
+def adamw(count):
+    settings = {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "step": 10}
+    p, g, m = normal(count, scale=0.02), normal(count, scale=1e-3, seed=1), normal(count, scale=1e-3, seed=2)
+    return Case((p, g, m, np.square(g)), settings)
+
+
+@shapes(*PARAMETERS, check=(100_000,))
+def squared_norm(count):
+    return Case((normal(count),))

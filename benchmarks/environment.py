@@ -1,0 +1,25 @@
+"""What a benchmark sets for its process before NumPy is loaded. Import this first.
+
+`--threads N` on the command line holds for NumPy, the kernels and PyTorch alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+_parser = argparse.ArgumentParser(add_help=False)
+_parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+THREADS: int = _parser.parse_known_args()[0].threads
+
+# Idle BLAS and OpenMP threads spin for a while by default, on the cores that the next candidate needs.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+for _name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ[_name] = str(THREADS)
+
+# The tests' tolerance serves the benchmarks too; behind this folder, since both have a `cases`.
+_root = Path(__file__).parent.parent
+sys.path += [str(_root / "kernels"), str(_root / "tests")]

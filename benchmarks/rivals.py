@@ -1,0 +1,157 @@
+"""The kernels' counterparts in PyTorch, as a user calls them: eager, with fresh outputs.
+
+One function per kernel, under its name, takes `torch` and the kernel's arrays as tensors, and gives a function
+without arguments that returns what corresponds to the kernel's first results. A backward is the autograd's
+alone: the forward has run, and its graph is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from calls import Case
+
+# Random, or changing its state at every call: what these return is not compared.
+NOT_COMPARED = {"dropout", "adamw"}
+
+
+def torch_candidates(torch: Any, name: str, case: Case) -> dict[str, Callable[[], Any]]:
+    """The candidates that PyTorch has for a kernel, by their names in the table."""
+    tensors = [None if a is None else torch.from_numpy(a.copy()) for a in case.arrays]
+    if name == "adamw":
+        return {"torch": _adamw(torch, tensors), "torch fused": _adamw(torch, tensors, fused=True)}
+    return {"torch": globals()[name](torch, *tensors, **case.settings)}
+
+
+def _adamw(torch, tensors, **options):
+    p = torch.nn.Parameter(tensors[0].clone())
+    p.grad = tensors[1].clone()
+    return torch.optim.AdamW([p], lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, **options).step
+
+
+def _gradient(torch, function, inputs, d):
+    """A function that runs the backward of function(*inputs)."""
+    inputs = [x.requires_grad_() for x in inputs]
+    results = function(*inputs)
+    return lambda: torch.autograd.grad(results, inputs, d, retain_graph=True)
+
+
+def softmax(torch, x):
+    return lambda: x.softmax(-1)
+
+
+def softmax_backward(torch, dy, y):
+    return lambda: torch._softmax_backward_data(dy, y, -1, y.dtype)
+
+
+def layer_norm(torch, x, weight, bias):
+    return lambda: torch.nn.functional.layer_norm(x, weight.shape, weight, bias)
+
+
+def layer_norm_backward(torch, dy, x, weight, mean, rstd):
+    def function(x, weight, bias):
+        return torch.nn.functional.layer_norm(x, weight.shape, weight, bias)
+
+    return _gradient(torch, function, [x, weight, torch.zeros_like(weight)], dy)
+
+
+def gelu(torch, x):
+    return lambda: torch.nn.functional.gelu(x, approximate="tanh")
+
+
+def gelu_backward(torch, dy, x):
+    return _gradient(torch, lambda x: torch.nn.functional.gelu(x, approximate="tanh"), [x], dy)
+
+
+def linear(torch, x, weight, bias, residual):
+    return lambda: torch.nn.functional.linear(x, weight, bias) + residual
+
+
+def linear_backward_input(torch, dy, weight):
+    return lambda: dy @ weight
+
+
+def linear_backward_weight(torch, dy, x):
+    return lambda: dy.T @ x
+
+
+def linear_backward_bias(torch, dy):
+    return lambda: dy.sum(0)
+
+
+def embedding(torch, table, ids):
+    return lambda: torch.nn.functional.embedding(ids, table)
+
+
+def embedding_backward(torch, dy, ids, rows):
+    table = torch.zeros(rows, dy.shape[-1])
+    return _gradient(torch, lambda table: torch.nn.functional.embedding(ids, table), [table], dy)
+
+
+def cross_entropy(torch, logits, targets):
+    return lambda: torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
+def cross_entropy_with_gradient(torch, logits, targets, scale):
+    logits.requires_grad_()
+    d = torch.full((len(targets),), scale)
+
+    def run():
+        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        return losses.detach(), *torch.autograd.grad(losses, logits, d)
+
+    return run
+
+
+def dropout(torch, x, rate, **_):
+    return lambda: torch.nn.functional.dropout(x, rate)
+
+
+def _attend(torch, q, k, v):
+    if q.shape[2] == k.shape[2]:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    assert q.shape[2] == 1  # which sees every key
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+
+def attention(torch, q, k, v, causal):
+    return lambda: _attend(torch, q, k, v)
+
+
+def attention_backward(torch, dy, q, k, v, y, log_sum_exp, causal):
+    return _gradient(torch, lambda q, k, v: _attend(torch, q, k, v), [q, k, v], dy)
+
+
+def _lstm(torch, w_input, w_hidden, bias):
+    """Our function of the same arguments on torch.nn.LSTM, whose second bias is zero; and its parameters."""
+    layer = torch.nn.LSTM(w_input.shape[1], w_hidden.shape[1], batch_first=True)
+    with torch.no_grad():
+        for p, value in zip(layer.parameters(), (w_input, w_hidden, bias, bias * 0), strict=True):
+            p.copy_(value)
+
+    def function(x, h0, c0):
+        y, (h, c) = layer(x, (h0[None], c0[None]))
+        return y, h[0], c[0]
+
+    return function, list(layer.parameters())[:3]
+
+
+def lstm(torch, x, w_input, w_hidden, bias, h0, c0):
+    function, _ = _lstm(torch, w_input, w_hidden, bias)
+    return lambda: function(x, h0, c0)
+
+
+def lstm_backward(torch, dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells):
+    # The kernel has no use for the bias; PyTorch gets the one that the case was made with.
+    import cases
+
+    bias = torch.from_numpy(cases.normal(len(w_hidden)))
+    function, parameters = _lstm(torch, w_input, w_hidden, bias)
+    inputs = [x.requires_grad_(), *parameters, h0.requires_grad_(), c0.requires_grad_()]
+    results = function(x, h0, c0)
+    return lambda: torch.autograd.grad(results, inputs, (dy, dh, dc), retain_graph=True)
+
+
+def squared_norm(torch, x):
+    return lambda: torch.linalg.vector_norm(x).square()
