@@ -1,0 +1,99 @@
+"""The microseconds that the engine adds to an operation.
+
+    python benchmarks/bench_overhead.py
+
+Small models are bound by Python: what counts there is not the arithmetic but what surrounds it. Each line is the
+median time of one operation on an array of 8 numbers, and what it adds to the line it is compared with.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import environment  # noqa: F401, E402 - before NumPy
+
+import numpy as np  # noqa: E402
+import tinylm_kernels as K  # noqa: E402
+
+from tinylm.autograd import Observer, Tensor, no_grad, observe  # noqa: E402
+from tinylm.autograd import functional as F  # noqa: E402
+from tinylm.models import GPT2, GPT2Config  # noqa: E402
+from tinylm.nn import Initializer  # noqa: E402
+
+CALLS, ROUNDS = 2000, 15
+
+
+def microseconds(function: Callable[[], object]) -> float:
+    """The median over rounds of the time of one call."""
+    function()
+    rounds = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        for _ in range(CALLS):
+            function()
+        rounds.append((time.perf_counter() - begin) / CALLS * 1e6)
+    return statistics.median(rounds)
+
+
+class Count(Observer):
+    """Counts operations."""
+
+    operations = 0
+
+    def forward(self, operation):
+        self.operations += 1
+
+
+def main() -> None:
+    x = np.ones((1, 8), np.float32)
+    weight = np.ones((8, 8), np.float32)
+    plain, wanted = Tensor(x), Tensor(x, requires_grad=True)
+    implementation = K.softmax.implementations.get("numba") or K.softmax.implementations["numpy"]
+
+    def forward_without_graph() -> None:
+        with no_grad():
+            F.add(wanted, wanted)
+
+    def forward_and_backward() -> None:
+        F.add(wanted, wanted).backward(x)
+        wanted.grad = None
+
+    rows = [
+        ("np.add", lambda: np.add(x, x), None),
+        ("Tensor + Tensor, no gradient wanted", lambda: plain + plain, "np.add"),
+        ("Tensor + Tensor under no_grad", forward_without_graph, "np.add"),
+        ("Tensor + Tensor, recorded", lambda: wanted + wanted, "np.add"),
+        ("Tensor + Tensor, recorded and pulled back", forward_and_backward, "np.add"),
+        (f"softmax[{implementation.name!r}], the function alone", lambda: implementation.function(x), None),
+        ("K.softmax: check and choice", lambda: K.softmax(x), f"softmax[{implementation.name!r}], the function alone"),
+        ("F.softmax: a Tensor, recorded", lambda: F.softmax(wanted), "K.softmax: check and choice"),
+        ("x @ W.T", lambda: x @ weight.T, None),
+        ("K.linear", lambda: K.linear(x, weight), "x @ W.T"),
+    ]
+    times: dict[str, float] = {}
+    print(f"{'operation':<45}{'us':>8}{'adds':>8}")
+    for name, function, compared in rows:
+        times[name] = microseconds(function)
+        added = f"{times[name] - times[compared]:>8.2f}" if compared else ""
+        print(f"{name:<45}{times[name]:>8.2f}{added}")
+    print(f"\ngraph nodes per Transformer block: {nodes_per_block()}")
+
+
+def nodes_per_block() -> int:
+    """Operations of a model with two blocks, less those of one with one."""
+    counts = []
+    for layers in (1, 2):
+        config = GPT2Config(7, n_positions=4, n_embd=8, n_layer=layers, n_head=2)
+        with observe(Count()) as count:
+            GPT2(config, Initializer(0)).loss(np.zeros((1, 4), int), np.zeros((1, 4), int))
+        counts.append(count.operations)
+    return counts[1] - counts[0]
+
+
+if __name__ == "__main__":
+    main()
