@@ -1,8 +1,8 @@
 """The kernels' counterparts in PyTorch, as a user calls them: eager, with fresh outputs.
 
-One function per kernel, under its name, takes `torch` and the kernel's arrays as tensors, and gives a function
-without arguments that returns what corresponds to the kernel's first results. A backward is the autograd's
-alone: the forward has run, and its graph is kept.
+One function per kernel, under its name, takes `torch` and the kernel's arrays as tensors, and gives a
+function without arguments that returns what corresponds to the kernel's first results. A backward is the
+autograd's alone: the forward has run, and its graph is kept.
 """
 
 from __future__ import annotations
