@@ -1,4 +1,4 @@
-"""Sixteen floats at once: a vector type for Numba code, and the register tile that all products run through.
+"""Sixteen floats at once: a vector type for Numba code.
 
 Where the compiler's own vectoriser does not see what to do (a matrix product from strided rows, a softmax
 that keeps its running peak in a register) the kernels say it: `load(address)` gives a `float32x16`,
@@ -17,8 +17,6 @@ import operator
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import config
-from numba.core.codegen import get_host_cpu_features
 from numba.core.typing import signature
 from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -27,26 +25,16 @@ from . import simd
 from .jit import jit
 
 __all__ = [
-    "ADD",
-    "ALL",
-    "FLOAT",
     "LANES",
     "LINE",
-    "PANEL",
-    "REPLACE",
-    "ROWS",
-    "aligned",
     "exp",
     "hide_before",
     "larger",
     "largest",
     "load",
     "load_some",
-    "pack",
-    "pack_transposed",
     "peek",
     "poke",
-    "product",
     "read",
     "sigmoid",
     "smaller",
@@ -59,30 +47,14 @@ __all__ = [
     "zero_before",
 ]
 
-# Arguments as NumPy scalars, because Numba compiles a function anew for each literal that it is called with.
-FLOAT = np.int64(4)  # bytes
-ALL = np.int64(1 << 40)  # a shift beyond any index, for `product`
-REPLACE, ADD = np.bool_(False), np.bool_(True)  # what `product` does to c
 LANES = 16
 LINE = np.int64(64)  # bytes in a cache line, and in a vector
 
-
-def _has_32_registers() -> bool:
-    """Whether the code is for AVX-512, as far as Numba's settings tell: NUMBA_CPU_NAME hides the features."""
-    if config.CPU_FEATURES is not None:
-        return "+avx512f" in config.CPU_FEATURES
-    return config.CPU_NAME is None and "+avx512f" in get_host_cpu_features()
-
-
-# The register tile is ROWS x PANEL floats. With 32 registers of 16 floats: 16 sums, enough to hide the
-# latency of a multiply-add on any core, and two loads of b for 16 multiply-adds. With 16 registers of 8
-# floats (AVX2): 8 sums in registers. Both reach 110 GFLOP/s on a Zen 4 core, whose peak is about 118.
-ROWS, PANEL = (8, 32) if _has_32_registers() else (4, 16)
-
-_float, _int32, _int64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_vector, _lanes, _bits = (ir.VectorType(kind, LANES) for kind in (_float, _int32, ir.IntType(1)))
-_IOTA = ir.Constant(_lanes, list(range(LANES)))
-_FLAGS = ("contract",)
+# The types and helpers below write LLVM code; products.py uses them too.
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+VECTOR, LANES_I32 = (ir.VectorType(kind, LANES) for kind in (F32, I32))
+_IOTA = ir.Constant(LANES_I32, list(range(LANES)))
+FLAGS = ("contract",)  # multiply-adds may fuse, nothing else is reordered
 
 
 class Vector(types.Type):
@@ -98,26 +70,28 @@ vector = Vector()
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _vector)
+        super().__init__(dmm, fe_type, VECTOR)
 
 
-def _pointer(builder, address, kind):
+def pointer_to(builder, address, kind):
+    """The address, an int64, as a pointer."""
     return builder.inttoptr(address, kind.as_pointer())
 
 
 def _constant(value):
-    return ir.Constant(_vector, [float(np.float32(value))] * LANES)
+    return ir.Constant(VECTOR, [float(np.float32(value))] * LANES)
 
 
-def _splat(builder, value):
+def emit_splat(builder, value):
     """A vector, or a vector of int32, with `value` in every lane."""
     kind = ir.VectorType(value.type, LANES)
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_int32, 0))
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(_lanes, [0] * LANES))
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(LANES_I32, [0] * LANES))
 
 
-def _load(builder, address):
-    return builder.load(_pointer(builder, address, _vector), align=4)
+def emit_load(builder, address):
+    """`load`, which promises no alignment beyond that of a float."""
+    return builder.load(pointer_to(builder, address, VECTOR), align=4)
 
 
 def _call(builder, name, result, arguments):
@@ -128,14 +102,15 @@ def _call(builder, name, result, arguments):
 
 def _first_lanes(builder, n):
     """The mask of lanes below n (int64)."""
-    clamped = builder.select(builder.icmp_signed("<", n, _int64(LANES)), n, _int64(LANES))
-    return builder.icmp_signed("<", _IOTA, _splat(builder, builder.trunc(clamped, _int32)))
+    clamped = builder.select(builder.icmp_signed("<", n, I64(LANES)), n, I64(LANES))
+    return builder.icmp_signed("<", _IOTA, emit_splat(builder, builder.trunc(clamped, I32)))
 
 
-def _load_some(builder, address, n):
-    pointer = _pointer(builder, address, _vector)
-    arguments = [pointer, ir.Constant(_int32, 4), _first_lanes(builder, n), ir.Constant(_vector, None)]
-    return _call(builder, "llvm.masked.load.v16f32.p0", _vector, arguments)
+def emit_load_some(builder, address, n):
+    """`load_some`."""
+    pointer = pointer_to(builder, address, VECTOR)
+    arguments = [pointer, ir.Constant(I32, 4), _first_lanes(builder, n), ir.Constant(VECTOR, None)]
+    return _call(builder, "llvm.masked.load.v16f32.p0", VECTOR, arguments)
 
 
 def _operator(python, llvm):
@@ -145,7 +120,7 @@ def _operator(python, llvm):
 
     @lower_builtin(python, vector, vector)
     def _lower(context, builder, sig, args):
-        return getattr(builder, llvm)(*args, flags=_FLAGS)
+        return getattr(builder, llvm)(*args, flags=FLAGS)
 
 
 _operator(operator.add, "fadd")
@@ -157,13 +132,15 @@ _operator(operator.truediv, "fdiv")
 @intrinsic
 def load(typingctx, address):
     """The 16 floats at an address."""
-    return vector(types.int64), lambda context, builder, sig, args: _load(builder, *args)
+    return vector(types.int64), lambda context, builder, sig, args: emit_load(builder, *args)
 
 
 @intrinsic
 def load_some(typingctx, address, n):
     """The first n of 16 floats at an address; the other lanes are 0 and their memory is not touched."""
-    return vector(types.int64, types.int64), lambda context, builder, sig, args: _load_some(builder, *args)
+    return vector(types.int64, types.int64), lambda context, builder, sig, args: emit_load_some(
+        builder, *args
+    )
 
 
 @intrinsic
@@ -171,7 +148,7 @@ def store(typingctx, address, value):
     """Write 16 floats."""
 
     def codegen(context, builder, sig, args):
-        builder.store(args[1], _pointer(builder, args[0], _vector), align=4)
+        builder.store(args[1], pointer_to(builder, args[0], VECTOR), align=4)
         return context.get_dummy_value()
 
     return types.void(types.int64, vector), codegen
@@ -183,10 +160,10 @@ def store_some(typingctx, address, value, n):
 
     def codegen(context, builder, sig, args):
         address, value, n = args
-        pointer = _pointer(builder, address, _vector)
+        pointer = pointer_to(builder, address, VECTOR)
         mask = _first_lanes(builder, n)
         void = ir.VoidType()
-        _call(builder, "llvm.masked.store.v16f32.p0", void, [value, pointer, ir.Constant(_int32, 4), mask])
+        _call(builder, "llvm.masked.store.v16f32.p0", void, [value, pointer, ir.Constant(I32, 4), mask])
         return context.get_dummy_value()
 
     return types.void(types.int64, vector, types.int64), codegen
@@ -197,7 +174,7 @@ def peek(typingctx, address):
     """One float at an address."""
 
     def codegen(context, builder, sig, args):
-        return builder.load(_pointer(builder, args[0], _float))
+        return builder.load(pointer_to(builder, args[0], F32))
 
     return types.float32(types.int64), codegen
 
@@ -207,7 +184,7 @@ def poke(typingctx, address, value):
     """Write one float."""
 
     def codegen(context, builder, sig, args):
-        builder.store(args[1], _pointer(builder, args[0], _float))
+        builder.store(args[1], pointer_to(builder, args[0], F32))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.float32), codegen
@@ -216,7 +193,7 @@ def poke(typingctx, address, value):
 @intrinsic
 def splat(typingctx, value):
     """The float in all lanes."""
-    return vector(types.float32), lambda context, builder, sig, args: _splat(builder, *args)
+    return vector(types.float32), lambda context, builder, sig, args: emit_splat(builder, *args)
 
 
 @intrinsic
@@ -242,9 +219,9 @@ def smaller(typingctx, a, b):
 def _across(builder, value, combine):
     """One float from all lanes: halves are combined until one lane is left, so the order is fixed."""
     for distance in (8, 4, 2, 1):
-        order = ir.Constant(_lanes, [(lane + distance) % LANES for lane in range(LANES)])
-        value = combine(value, builder.shuffle_vector(value, ir.Constant(_vector, ir.Undefined), order))
-    return builder.extract_element(value, ir.Constant(_int32, 0))
+        order = ir.Constant(LANES_I32, [(lane + distance) % LANES for lane in range(LANES)])
+        value = combine(value, builder.shuffle_vector(value, ir.Constant(VECTOR, ir.Undefined), order))
+    return builder.extract_element(value, ir.Constant(I32, 0))
 
 
 @intrinsic
@@ -252,7 +229,7 @@ def total(typingctx, value):
     """The sum of the lanes."""
 
     def codegen(context, builder, sig, args):
-        return _across(builder, args[0], lambda a, b: builder.fadd(a, b, flags=_FLAGS))
+        return _across(builder, args[0], lambda a, b: builder.fadd(a, b, flags=FLAGS))
 
     return types.float32(vector), codegen
 
@@ -288,19 +265,19 @@ def _exp_parts(builder, x):
     """(e^r - 1, 2^n) with x = n ln 2 + r, as in simd.py."""
 
     def multiply_add(a, b, c):
-        return builder.fadd(builder.fmul(a, b, flags=_FLAGS), c, flags=_FLAGS)
+        return builder.fadd(builder.fmul(a, b, flags=FLAGS), c, flags=FLAGS)
 
     rounded = multiply_add(x, _constant(simd.LOG2_E), _constant(simd.ROUND))
-    n = builder.fsub(rounded, _constant(simd.ROUND), flags=_FLAGS)
+    n = builder.fsub(rounded, _constant(simd.ROUND), flags=FLAGS)
     r = multiply_add(n, _constant(-simd.LN_2_HIGH), x)
     r = multiply_add(n, _constant(-simd.LN_2_LOW), r)
     y = _constant(simd.C6)
     for c in (simd.C5, simd.C4, simd.C3, simd.C2):
         y = multiply_add(y, r, _constant(c))
-    y = multiply_add(builder.fmul(y, r, flags=_FLAGS), r, r)
+    y = multiply_add(builder.fmul(y, r, flags=FLAGS), r, r)
     # 2^n as a float of its own, to multiply by: then NaN stays NaN whatever its n.
-    exponent = builder.shl(builder.bitcast(rounded, _lanes), ir.Constant(_lanes, [23] * LANES))
-    return y, builder.bitcast(builder.add(exponent, ir.Constant(_lanes, [127 << 23] * LANES)), _vector)
+    exponent = builder.shl(builder.bitcast(rounded, LANES_I32), ir.Constant(LANES_I32, [23] * LANES))
+    return y, builder.bitcast(builder.add(exponent, ir.Constant(LANES_I32, [127 << 23] * LANES)), VECTOR)
 
 
 @intrinsic
@@ -309,7 +286,7 @@ def exp(typingctx, x):
 
     def codegen(context, builder, sig, args):
         y, power = _exp_parts(builder, args[0])
-        y = builder.fmul(builder.fadd(y, _constant(1), flags=_FLAGS), power, flags=_FLAGS)
+        y = builder.fmul(builder.fadd(y, _constant(1), flags=FLAGS), power, flags=FLAGS)
         tiny = builder.fcmp_ordered("<", args[0], _constant(simd.LOWEST))
         return builder.select(tiny, _constant(0), y)
 
@@ -322,8 +299,8 @@ def _expm1(typingctx, x):
 
     def codegen(context, builder, sig, args):
         y, power = _exp_parts(builder, args[0])
-        rest = builder.fsub(power, _constant(1), flags=_FLAGS)
-        return builder.fadd(builder.fmul(power, y, flags=_FLAGS), rest, flags=_FLAGS)
+        rest = builder.fsub(power, _constant(1), flags=FLAGS)
+        return builder.fadd(builder.fmul(power, y, flags=FLAGS), rest, flags=FLAGS)
 
     return vector(vector), codegen
 
@@ -344,111 +321,6 @@ def tanh(x):
     return y / (y + splat(np.float32(2)))
 
 
-@intrinsic
-def transpose(typingctx, source, source_row, rows, columns, target, target_row, scale):
-    """Write scale times the transpose of a block of 16 x 16 floats, of which rows x columns exist.
-
-    Missing rows repeat the last one, missing columns become 0. Row strides are in bytes.
-    """
-
-    def codegen(context, builder, sig, args):
-        source, source_row, rows, columns, target, target_row, scale = args
-        scale = _splat(builder, scale)
-        last = builder.sub(rows, ir.Constant(_int64, 1))
-        block = []
-        for n in range(LANES):
-            row = ir.Constant(_int64, n)
-            row = builder.select(builder.icmp_signed("<", row, last), row, last)
-            address = builder.add(source, builder.mul(row, source_row))
-            block.append(builder.fmul(_load_some(builder, address, columns), scale))
-        # Four rounds that exchange sub-blocks of 8, 4, 2 and 1 between the rows n and n + size.
-        for size in (8, 4, 2, 1):
-            low = [i if not i & size else LANES + i - size for i in range(LANES)]
-            high = [i + size if not i & size else LANES + i for i in range(LANES)]
-            for n in range(LANES):
-                if not n & size:
-                    a, b = block[n], block[n + size]
-                    block[n] = builder.shuffle_vector(a, b, ir.Constant(_lanes, low))
-                    block[n + size] = builder.shuffle_vector(a, b, ir.Constant(_lanes, high))
-        for n in range(LANES):
-            address = builder.add(target, builder.mul(ir.Constant(_int64, n), target_row))
-            builder.store(block[n], _pointer(builder, address, _vector), align=4)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 6, types.float32), codegen
-
-
-def _tile_sums(builder, targets, add):
-    """What the sums of a tile start from: the values in c where `add` holds, else zeros."""
-    with builder.if_else(add) as (then, otherwise):
-        with then:
-            present = [builder.load(t, align=4) for t in targets]
-            then_block = builder.block
-        with otherwise:
-            otherwise_block = builder.block
-    sums = []
-    for value in present:
-        phi = builder.phi(_vector)
-        phi.add_incoming(value, then_block)
-        phi.add_incoming(ir.Constant(_vector, None), otherwise_block)
-        sums.append(phi)
-    return sums
-
-
-def _tile_terms(builder, sums, rows, a_step, b, b_row, n):
-    """The loop over the n > 0 terms of each sum."""
-    width = len(sums) // ROWS
-    before = builder.block
-    loop, after = builder.append_basic_block("terms"), builder.append_basic_block("sums")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    k, a_at, b_at = (builder.phi(_int64) for _ in range(3))
-    running = [builder.phi(_vector) for _ in sums]
-    right = [_load(builder, builder.add(b_at, _int64(LINE * v))) for v in range(width)]
-    results = []
-    for i, row in enumerate(rows):
-        left = _splat(builder, builder.load(_pointer(builder, builder.add(row, a_at), _float)))
-        for v in range(width):
-            term = builder.fmul(left, right[v], flags=_FLAGS)
-            results.append(builder.fadd(running[i * width + v], term, flags=_FLAGS))
-    next_k = builder.add(k, _int64(1))
-    steps = [next_k, builder.add(a_at, a_step), builder.add(b_at, b_row), *results]
-    starts = [_int64(0), _int64(0), b, *sums]
-    for phi, start, step in zip((k, a_at, b_at, *running), starts, steps, strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(step, loop)
-    builder.cbranch(builder.icmp_signed("<", next_k, n), loop, after)
-    builder.position_at_end(after)
-    return results
-
-
-def _tile(width):
-    """The register tile: c (ROWS x 16 width) = [c +] a (ROWS x n) b (n x 16 width), n > 0."""
-
-    def typed(typingctx, a, a_row, a_step, last_row, b, b_row, n, c, c_row, add):
-        def codegen(context, builder, sig, args):
-            a, a_row, a_step, last_row, b, b_row, n, c, c_row, add = args
-            rows, targets = [], []
-            for i in range(ROWS):
-                row = builder.select(builder.icmp_signed("<", _int64(i), last_row), _int64(i), last_row)
-                rows.append(builder.add(a, builder.mul(row, a_row)))
-                target = builder.add(c, builder.mul(_int64(i), c_row))
-                for v in range(width):
-                    targets.append(_pointer(builder, builder.add(target, _int64(LINE * v)), _vector))
-            sums = _tile_sums(builder, targets, add)
-            results = _tile_terms(builder, sums, rows, a_step, b, b_row, n)
-            for target, result in zip(targets, results, strict=True):
-                builder.store(result, target, align=4)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 9, types.boolean), codegen
-
-    return typed
-
-
-_panel_tile, _narrow_tile = intrinsic(_tile(PANEL // LANES)), intrinsic(_tile(1))
-
-
 @jit
 def read(address, n):
     """The first n of 16 floats, all of them where n >= 16; the other lanes are 0."""
@@ -464,57 +336,3 @@ def write(address, value, n):
         store(address, value)
     else:
         store_some(address, value, n)
-
-
-@jit
-def product(a, a_row, a_step, rows, b, b_row, columns, n, c, c_row, add, skip, reach, begin):
-    """c (rows x columns) = [c +] a (rows x n) b (n x columns), by register tiles of ROWS rows.
-
-    Element (i, k) of a lies at a + i a_row + k a_step, row k of b at b + k b_row, row i of c at c + i
-    c_row, all in bytes. columns is a multiple of 16, and c has room for rows up to the next multiple of
-    ROWS. Triangles: the tile of rows from i leaves out the terms before i - skip, those from i + ROWS +
-    reach on, and (leaving c as it is) panels of columns that lie before i - begin altogether. ALL
-    for all three gives the whole product.
-    """
-    column = 0
-    while column < columns:
-        wide = column + PANEL <= columns
-        for i in range(0, rows, ROWS):
-            first, stop = max(0, i - skip), min(n, i + ROWS + reach)
-            if stop <= first or column + PANEL <= i - begin:
-                continue
-            a_at, b_at = a + i * a_row + first * a_step, b + first * b_row + column * 4
-            last, c_at = rows - 1 - i, c + i * c_row + column * 4
-            if wide:
-                _panel_tile(a_at, a_row, a_step, last, b_at, b_row, stop - first, c_at, c_row, add)
-            else:
-                _narrow_tile(a_at, a_row, a_step, last, b_at, b_row, stop - first, c_at, c_row, add)
-        column += PANEL if wide else LANES
-
-
-@jit
-def pack(source, source_row, rows, columns, target, target_row):
-    """Copy rows of floats to rows padded with zeros to a multiple of 16."""
-    for r in range(rows):
-        for c in range(0, columns, LANES):
-            store(target + r * target_row + c * 4, load_some(source + r * source_row + c * 4, columns - c))
-
-
-@jit
-def pack_transposed(source, source_row, rows, columns, target, target_row, scale):
-    """Write scale times the transpose, both sides rounded up to 16; the padding repeats the last row."""
-    for r in range(0, rows, LANES):
-        for c in range(0, columns, LANES):
-            transpose(
-                source + r * source_row + c * 4, source_row, rows - r, columns - c,
-                target + c * target_row + r * 4, target_row, scale,
-            )  # fmt: skip
-
-
-@jit
-def aligned(buffer):
-    """The address of the first whole cache line in a buffer, which must have LINE bytes to spare.
-
-    It is only an address: the buffer must be kept alive, best by the caller of the function that works in it.
-    """
-    return (np.int64(buffer.ctypes.data) + LINE - 1) // LINE * LINE

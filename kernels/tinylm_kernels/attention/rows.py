@@ -3,7 +3,8 @@
 import numpy as np
 
 from ..jit import jit
-from ..vectors import LANES, LINE, aligned, exp, larger, largest, load, peek, poke, read, splat, store, total
+from ..products import aligned
+from ..vectors import LANES, LINE, exp, larger, largest, load, peek, poke, read, splat, store, total
 from .tiles import KEYS, LOWEST, LSE, K, Q, V, Y, _finish_row, _place, padded
 
 

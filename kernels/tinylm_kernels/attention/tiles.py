@@ -9,25 +9,17 @@ Source: Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4; Milakov and Gimel
 import numpy as np
 
 from ..jit import jit
+from ..products import ADD, ALL, FLOAT, REPLACE, ROWS, aligned, pack, pack_transposed, product
 from ..vectors import (
-    ADD,
-    ALL,
-    FLOAT,
     LANES,
     LINE,
-    REPLACE,
-    ROWS,
-    aligned,
     exp,
     hide_before,
     larger,
     load,
     load_some,
-    pack,
-    pack_transposed,
     peek,
     poke,
-    product,
     splat,
     store,
     total,

@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from ..jit import Twins
-from ..vectors import ROWS
+from ..products import ROWS
 from .reference import lstm, lstm_backward
 from .sequence import (
     backward_floats,

@@ -9,26 +9,8 @@ Source: Appleyard et al. 2016, arXiv:1604.01946 (the split of input and recurren
 import numpy as np
 
 from ..jit import jit
-from ..vectors import (
-    ALL,
-    FLOAT,
-    LANES,
-    LINE,
-    PANEL,
-    REPLACE,
-    ROWS,
-    aligned,
-    load,
-    pack,
-    pack_transposed,
-    product,
-    read,
-    sigmoid,
-    splat,
-    store,
-    tanh,
-    write,
-)
+from ..products import ALL, FLOAT, PANEL, REPLACE, ROWS, aligned, pack, pack_transposed, product
+from ..vectors import LANES, LINE, load, read, sigmoid, splat, store, tanh, write
 
 BLOCK = np.int64(4 * LINE)  # bytes of the four gates of 16 units
 # The table of addresses. The last three are of the backward: C0 is where the forward has the bias, and the
