@@ -18,6 +18,7 @@ import argparse
 import functools
 import inspect
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -174,6 +175,10 @@ def print_header(versions: dict[str, str], roofs: dict[str, float], torch: Any) 
         f"{name} {versions[name]}" for name in ("numpy", "numba", "torch") if name in versions
     )
     print(f"{versions['processor']}, {versions['cores']} cores, {environment.THREADS} threads; {software}")
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 1:
+        print(
+            f"the machine is busy (load {os.getloadavg()[0]:.1f}): expect lower numbers, also for the roofs"
+        )
     print(f"roofs: {roofs['GB/s']:.1f} GB/s copied, {roofs['GFLOP/s']:.0f} GFLOP/s float32 product")
     print("kernels reuse their output (out=), torch makes a fresh one; a rate counts each array once;")
     print("over 100 % of the roof: the arrays stay in the cache; ratios of medians, more is faster")

@@ -44,7 +44,7 @@ def test_every_kernel_has_a_case(name):
 
 @everything
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_an_implementation_agrees_with_the_reference(kernel, name, dtype, data):
     case = data.draw(cases(kernel.name, dtype))
     before = case.copy()

@@ -38,7 +38,8 @@ def assert_close(result: Any, reference: Callable[..., Any], case: Any, name: st
     truth = outputs(reference(*wide.arrays, **wide.settings))
     received = outputs(result)
     assert len(received) == len(expected), f"{name} returned {len(received)} arrays, expected {len(expected)}"
-    last_place = float(np.finfo(case.dtype).eps) * largest_magnitude([*case.arrays, *expected])
+    numbers = [value for value in case.settings.values() if isinstance(value, float)]
+    last_place = float(np.finfo(case.dtype).eps) * largest_magnitude([*case.arrays, *expected, *numbers])
     for i, (r, e, t) in enumerate(zip(received, expected, truth, strict=True)):
         compare(r, e, t, last_place, name if len(expected) == 1 else f"{name}[{i}]")
 
