@@ -44,14 +44,10 @@ Run = Callable[[], Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", action="append", choices=list(K.all_kernels()), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="the first shape of each kernel, few samples")
-    parser.add_argument(
-        "--threads", type=int, help=f"of all candidates alike; {environment.THREADS} by default"
-    )
+    parser.add_argument("--threads", type=int, help=f"of all candidates alike; {environment.THREADS} by default")
     parser.add_argument("--json", metavar="FILE", help="append the results to a file, one object a line")
     options = parser.parse_args()
     torch = _torch()
@@ -171,14 +167,10 @@ def take_turns(candidates: dict[str, Run], rounds: int) -> dict[str, list[float]
 
 
 def print_header(versions: dict[str, str], roofs: dict[str, float], torch: Any) -> None:
-    software = ", ".join(
-        f"{name} {versions[name]}" for name in ("numpy", "numba", "torch") if name in versions
-    )
+    software = ", ".join(f"{name} {versions[name]}" for name in ("numpy", "numba", "torch") if name in versions)
     print(f"{versions['processor']}, {versions['cores']} cores, {environment.THREADS} threads; {software}")
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > 1:
-        print(
-            f"the machine is busy (load {os.getloadavg()[0]:.1f}): expect lower numbers, also for the roofs"
-        )
+        print(f"the machine is busy (load {os.getloadavg()[0]:.1f}): expect lower numbers, also for the roofs")
     print(f"roofs: {roofs['GB/s']:.1f} GB/s copied, {roofs['GFLOP/s']:.0f} GFLOP/s float32 product")
     print("kernels reuse their output (out=), torch makes a fresh one; a rate counts each array once;")
     print("over 100 % of the roof: the arrays stay in the cache; ratios of medians, more is faster")

@@ -15,15 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import environment  # noqa: F401, E402 - before NumPy
+import environment  # noqa: F401 - before NumPy
+import numpy as np
 
-import numpy as np  # noqa: E402
-import tinylm_kernels as K  # noqa: E402
-
-from tinylm.autograd import Observer, Tensor, no_grad, observe  # noqa: E402
-from tinylm.autograd import functional as F  # noqa: E402
-from tinylm.models import GPT2, GPT2Config  # noqa: E402
-from tinylm.nn import Initializer  # noqa: E402
+import tinylm_kernels as K
+from tinylm.autograd import Observer, Tensor, no_grad, observe
+from tinylm.autograd import functional as F
+from tinylm.models import GPT2, GPT2Config
+from tinylm.nn import Initializer
 
 CALLS, ROUNDS = 2000, 15
 

@@ -21,9 +21,7 @@ class Case:
 
     def __repr__(self) -> str:
         """Kinds, shapes and strides: what a failing example is recognised by."""
-        arrays = ", ".join(
-            "None" if a is None else f"{a.dtype}{a.shape} strides {a.strides}" for a in self.arrays
-        )
+        arrays = ", ".join("None" if a is None else f"{a.dtype}{a.shape} strides {a.strides}" for a in self.arrays)
         return f"<Case {arrays}; {self.settings}>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -42,9 +42,7 @@ def variants(*kernels: Any) -> list[Any]:
     ]
 
 
-def cases(
-    name: str, dtype: str, sizes: tuple[int, ...] = SMALL, *, tame: bool = False
-) -> st.SearchStrategy[Case]:
+def cases(name: str, dtype: str, sizes: tuple[int, ...] = SMALL, *, tame: bool = False) -> st.SearchStrategy[Case]:
     """The legal inputs of the kernel `name`: arrays in `dtype`, axes from `sizes`; tame: no outliers."""
     if name not in CASES:
         raise LookupError(

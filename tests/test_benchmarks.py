@@ -35,9 +35,7 @@ def test_every_kernel_has_realistic_shapes_and_a_counterpart_in_torch():
 @pytest.mark.slow
 def test_a_quick_run_checks_times_and_appends_its_results(tmp_path):
     file = tmp_path / "results.jsonl"
-    text = run(
-        "benchmarks/bench_kernels.py", "--quick", "--kernel", "gelu", "--kernel", "lstm", "--json", str(file)
-    )
+    text = run("benchmarks/bench_kernels.py", "--quick", "--kernel", "gelu", "--kernel", "lstm", "--json", str(file))
     assert "gelu 4096 x 1536" in text
     records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert {record["kernel"] for record in records} == {"gelu", "lstm"}

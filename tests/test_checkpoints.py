@@ -58,9 +58,7 @@ def check(checkpoint) -> None:
 ARRAYS = st.dictionaries(
     st.text(max_size=8).filter(lambda name: name != "__metadata__" and name.isprintable()),
     hnp.arrays(
-        st.sampled_from(
-            [np.dtype(code) for code in ("?", "u1", "<i4", ">i8", "<u8", "<f2", "<f4", "<f8", "<c8")]
-        ),
+        st.sampled_from([np.dtype(code) for code in ("?", "u1", "<i4", ">i8", "<u8", "<f2", "<f4", "<f8", "<c8")]),
         hnp.array_shapes(min_dims=0, min_side=0, max_side=4),
     ),
     max_size=4,
@@ -72,9 +70,7 @@ VALUES = st.recursive(
 )
 
 
-@given(
-    arrays=ARRAYS, state=st.dictionaries(st.text(max_size=5), VALUES, max_size=4), step=st.integers(0, 10**10)
-)
+@given(arrays=ARRAYS, state=st.dictionaries(st.text(max_size=5), VALUES, max_size=4), step=st.integers(0, 10**10))
 def test_arrays_and_state_come_back_to_the_bit(tmp_path_factory, arrays, state, step):
     folder = tmp_path_factory.mktemp("run") / "checkpoints"
     saved = save_checkpoint(folder, step, arrays, state)

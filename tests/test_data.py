@@ -163,9 +163,7 @@ class WideTokenizer(CharTokenizer):
         super().__init__(chr(0x10000 + i) if i > 127 else chr(i) for i in range(size))
 
 
-@pytest.mark.parametrize(
-    ("size", "dtype"), [(256, "uint8"), (257, "uint16"), (65536, "uint16"), (65537, "uint32")]
-)
+@pytest.mark.parametrize(("size", "dtype"), [(256, "uint8"), (257, "uint16"), (65536, "uint16"), (65537, "uint32")])
 def test_ids_are_as_small_as_the_vocabulary_allows(tmp_path, size, dtype):
     tokenizer = WideTokenizer(size)
     text = tokenizer.decode([97, size - 1, 3])
@@ -230,9 +228,7 @@ def test_a_damaged_cache_file_is_made_anew(tmp_path):
     (path,) = tmp_path.iterdir()
     good = path.read_bytes()
     damaged = [good[:n] for n in range(0, len(good), 4)] + [good + b"\0"]
-    damaged += [
-        good[:n] + bytes([good[n] ^ 0x40]) + good[n + 1 :] for n in range(len(good)) if not 28 <= n < 48
-    ]
+    damaged += [good[:n] + bytes([good[n] ^ 0x40]) + good[n + 1 :] for n in range(len(good)) if not 28 <= n < 48]
     for content in damaged:  # bytes 28..47 are reserved
         path.write_bytes(content)
         assert tokens() == expected
@@ -371,9 +367,7 @@ def test_the_target_that_does_not_count_is_the_loss_kernel_s_own():
 
 
 def test_a_text_that_is_too_short_says_what_to_set():
-    with pytest.raises(
-        TinylmError, match=r"64 tokens .* context of 64, which takes 65; .*--set context=32\)"
-    ):
+    with pytest.raises(TinylmError, match=r"64 tokens .* context of 64, which takes 65; .*--set context=32\)"):
         LanguageModelBatches(split_of(64), batch_size=1, context=64, seed=0)
     LanguageModelBatches(split_of(65), batch_size=1, context=64, seed=0).train_batch(0)
 
@@ -403,8 +397,6 @@ def test_batches_come_from_a_mapped_file(tmp_path):
 
 
 def test_data_imports_nothing_but_numpy():
-    script = (
-        "import sys, tinylm.data; print([m for m in ('numba', 'regex', 'pydoc_data') if m in sys.modules])"
-    )
+    script = "import sys, tinylm.data; print([m for m in ('numba', 'regex', 'pydoc_data') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

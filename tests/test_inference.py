@@ -35,7 +35,8 @@ def lstm() -> LSTMLanguageModel:
 def test_the_cache_does_not_change_the_text_also_beyond_the_context(make, prompt) -> None:
     model = make()
     texts = [
-        list(generate(model, prompt, Sampler(seed=5), max_tokens=30, use_cache=use_cache)) for use_cache in (True, False)
+        list(generate(model, prompt, Sampler(seed=5), max_tokens=30, use_cache=use_cache))
+        for use_cache in (True, False)
     ]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 30
@@ -93,7 +94,8 @@ def test_equal_logits_and_temperature_zero_have_one_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"temperature": -1}, {"temperature": math.nan}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}, {"seed": -1}]
+    "settings",
+    [{"temperature": -1}, {"temperature": math.nan}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}, {"seed": -1}],
 )
 def test_settings_outside_their_range_are_named(settings) -> None:
     with pytest.raises(TinylmError, match=next(iter(settings))):
@@ -102,9 +104,7 @@ def test_settings_outside_their_range_are_named(settings) -> None:
 
 def test_the_chain_rule_adds_up_to_the_probability_of_the_text() -> None:
     model, ids = gpt2(), np.array([3, 1, 4, 1, 5])
-    expected = [
-        math.log(probabilities(model(ids[None, :t]).data[0, -1])[ids[t]]) for t in range(1, len(ids))
-    ]
+    expected = [math.log(probabilities(model(ids[None, :t]).data[0, -1])[ids[t]]) for t in range(1, len(ids))]
     assert np.allclose(log_probabilities(model, ids), expected)
 
 

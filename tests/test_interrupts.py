@@ -51,9 +51,7 @@ def test_the_first_signal_lets_the_process_save_and_end_well(name):
 
 
 @posix_only
-@pytest.mark.parametrize(
-    ("first", "second"), [("SIGINT", "SIGINT"), ("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT")]
-)
+@pytest.mark.parametrize(("first", "second"), [("SIGINT", "SIGINT"), ("SIGINT", "SIGTERM"), ("SIGTERM", "SIGINT")])
 def test_the_second_signal_ends_the_process_at_once_with_its_status(first, second):
     child = start("slow")
     child.send_signal(signal.Signals[first])

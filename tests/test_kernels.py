@@ -16,9 +16,7 @@ from tolerance import assert_close, assert_matches, outputs
 import tinylm_kernels as K
 
 everything = pytest.mark.parametrize(("kernel", "name", "dtype"), variants())
-compiled = pytest.mark.parametrize(
-    ("kernel", "name", "dtype"), [v for v in variants() if v.values[1] != "numpy"]
-)
+compiled = pytest.mark.parametrize(("kernel", "name", "dtype"), [v for v in variants() if v.values[1] != "numpy"])
 IN_PLACE = (K.adamw, K.cross_entropy_with_gradient, K.linear)
 
 
@@ -50,9 +48,7 @@ def test_an_implementation_agrees_with_the_reference(kernel, name, dtype, data):
     before = case.copy()
     result = run(kernel, name, case)
     assert_matches(kernel, case, result)
-    for name, a, b in zip(
-        inspect.signature(kernel.reference).parameters, case.arrays, before.arrays, strict=False
-    ):
+    for name, a, b in zip(inspect.signature(kernel.reference).parameters, case.arrays, before.arrays, strict=False):
         np.testing.assert_array_equal(a, b, err_msg=f"{kernel.name} wrote to its argument {name}")
 
 

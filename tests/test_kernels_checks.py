@@ -156,6 +156,4 @@ def test_a_bad_call_names_the_operation_and_what_it_received(kernel, arrays, set
 
 def test_every_kernel_has_a_bad_call():
     missing = set(K.all_kernels()) - {call[0].name for call in BAD_CALLS}
-    assert not missing, (
-        f"add to BAD_CALLS in tests/test_kernels_checks.py a call that each refuses: {sorted(missing)}"
-    )
+    assert not missing, f"add to BAD_CALLS in tests/test_kernels_checks.py a call that each refuses: {sorted(missing)}"

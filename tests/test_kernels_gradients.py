@@ -49,9 +49,7 @@ def slope(function, arrays, directions, step):
     """The derivative of function(*arrays) along the directions, a list as long as the list it returns."""
 
     def at(distance):
-        return function(
-            *(a if u is None else a + distance * u for a, u in zip(arrays, directions, strict=True))
-        )
+        return function(*(a if u is None else a + distance * u for a, u in zip(arrays, directions, strict=True)))
 
     return [(ahead - behind) / (2 * step) for ahead, behind in zip(at(step), at(-step), strict=True)]
 

@@ -201,9 +201,7 @@ def test_the_mask_of_a_batch_is_that_of_its_slices(kernel, name, dtype, data):
 
 
 @every(K.dropout)
-@pytest.mark.parametrize(
-    "change", [{"seed": 2}, {"seed": 1 << 40}, {"step": 0}, {"site": 0}, {"first_row": 64}]
-)
+@pytest.mark.parametrize("change", [{"seed": 2}, {"seed": 1 << 40}, {"step": 0}, {"site": 0}, {"first_row": 64}])
 def test_another_seed_step_site_or_row_is_another_mask(kernel, name, dtype, change):
     x, keywords = np.ones((64, 64), dtype), {"rate": 0.5, "seed": 1, "step": 2, "site": 3}
     one, other = kernel[name](x, **keywords), kernel[name](x, **{**keywords, **change})
@@ -266,9 +264,7 @@ def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
     batch = case.arrays[ROWS[kernel.name][0]]
     assume(batch.ndim > (kernel is not K.embedding))
     order = rng(0).permutation(len(batch))
-    permuted = tuple(
-        a[order] if i in ROWS[kernel.name] and a is not None else a for i, a in enumerate(case.arrays)
-    )
+    permuted = tuple(a[order] if i in ROWS[kernel.name] and a is not None else a for i, a in enumerate(case.arrays))
     result = kernel[name](*permuted, **case.settings)
     back = tuple(r[np.argsort(order)] for r in outputs(result))
     assert_close(back if isinstance(result, tuple) else back[0], kernel.reference, case, kernel.name)

@@ -140,9 +140,7 @@ def test_use_holds_for_its_own_thread(double):
 
 def test_use_of_an_unknown_name_lists_the_known_ones(double):
     named(double, "fast")
-    with pytest.raises(
-        ValueError, match=r"no kernel has an implementation 'slow'; there are \[.*'fast'.*'numpy'"
-    ):
+    with pytest.raises(ValueError, match=r"no kernel has an implementation 'slow'; there are \[.*'fast'.*'numpy'"):
         use("slow").__enter__()
 
 
@@ -225,9 +223,7 @@ def test_an_implementation_with_another_signature_is_refused(double, function):
 
 
 def test_mixed_dtypes_are_refused():
-    with pytest.raises(
-        TypeError, match=r"gelu_backward: .* mix the dtypes \['float32', 'float64'\]; convert"
-    ):
+    with pytest.raises(TypeError, match=r"gelu_backward: .* mix the dtypes \['float32', 'float64'\]; convert"):
         K.gelu_backward(X32, X64)
 
 
@@ -244,9 +240,7 @@ def test_what_is_no_array_is_refused(wrong):
         K.softmax(wrong)
 
 
-@pytest.mark.parametrize(
-    "call", [lambda: K.softmax(np.arange(3)), lambda: K.gelu(x=X32)], ids=["int", "keyword"]
-)
+@pytest.mark.parametrize("call", [lambda: K.softmax(np.arange(3)), lambda: K.gelu(x=X32)], ids=["int", "keyword"])
 def test_a_call_without_floating_arrays_by_position_is_refused(call):
     with pytest.raises(TypeError, match=r"expects floating arrays, by position; received"):
         call()

@@ -61,9 +61,7 @@ def test_without_a_name_every_run_gets_one_of_its_own(tmp_path):
 
 
 def test_a_folder_with_something_in_it_is_refused_with_what_to_do(run, tmp_path):
-    with pytest.raises(
-        TinylmError, match=r"run is not empty: --resume .*run continues the run in it; or choose"
-    ):
+    with pytest.raises(TinylmError, match=r"run is not empty: --resume .*run continues the run in it; or choose"):
         RunFolder.create(run.path, CONFIG)
     (tmp_path / "other" / "thing").mkdir(parents=True)
     with pytest.raises(TinylmError, match=r"other is not empty: choose another --out"):
@@ -110,9 +108,7 @@ def test_samples_are_added_one_after_the_other(run):
 # ---------------------------------------------------------------- metrics
 
 RECORDS = st.lists(
-    st.dictionaries(
-        st.text(max_size=5), st.none() | st.integers() | st.floats() | st.text(max_size=5), max_size=4
-    )
+    st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.floats() | st.text(max_size=5), max_size=4)
 )
 
 

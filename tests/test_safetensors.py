@@ -40,12 +40,8 @@ def path(tmp_path) -> Path:
 arrays = st.sampled_from(DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
 )
-turned = arrays.flatmap(
-    lambda a: st.sampled_from([a, a.T, a[::-1] if a.ndim else a, a[..., ::2] if a.ndim else a])
-)
-names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(
-    lambda name: name != "__metadata__"
-)
+turned = arrays.flatmap(lambda a: st.sampled_from([a, a.T, a[::-1] if a.ndim else a, a[..., ::2] if a.ndim else a]))
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda name: name != "__metadata__")
 
 
 @settings(max_examples=60)
@@ -228,9 +224,7 @@ def test_a_folder_or_a_missing_file_is_refused(tmp_path):
         (dict.fromkeys("abcd", np.zeros(0)), None, "4 tensors"),
     ],
 )
-def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(
-    path, monkeypatch, tensors, metadata, words
-):
+def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(path, monkeypatch, tensors, metadata, words):
     monkeypatch.setattr(safetensors, "MAX_TENSORS", 3)
     with pytest.raises(TinylmError, match=words):
         write_safetensors(path, tensors, metadata)
@@ -270,9 +264,7 @@ for content in changed:
         refused += 1
 print(refused, len(good), len(changed))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
     refused, cuts, changed = map(int, done.stdout.split())
     assert cuts < refused < changed
 

@@ -19,9 +19,7 @@ from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
 
 ALPHABET = "ab \n\tzé中\u0301\ufeff\0\x7f\U0001f600\U0010ffff\u2028"
 texts = st.text(ALPHABET)
-tokenizers = pytest.mark.parametrize(
-    "tokenizer", [CharTokenizer(ALPHABET), ByteTokenizer()], ids=["chars", "bytes"]
-)
+tokenizers = pytest.mark.parametrize("tokenizer", [CharTokenizer(ALPHABET), ByteTokenizer()], ids=["chars", "bytes"])
 
 
 @tokenizers
@@ -118,9 +116,7 @@ def test_training_on_nothing_is_refused():
 def test_an_unknown_character_is_named_with_its_place(text, words):
     with pytest.raises(TinylmError, match=words):
         CharTokenizer("ab").encode(text)
-    with pytest.raises(
-        TinylmError, match=re.sub(r"position (\d)", lambda m: f"position {int(m[1]) + 3}", words)
-    ):
+    with pytest.raises(TinylmError, match=re.sub(r"position (\d)", lambda m: f"position {int(m[1]) + 3}", words)):
         list(CharTokenizer("ab").encode_chunks(["ab", "a", text]))
 
 
@@ -283,8 +279,6 @@ def test_a_missing_tokenizer_is_refused_by_name(tmp_path):
 
 
 def test_text_imports_nothing_but_numpy():
-    script = (
-        "import sys, tinylm.text; print([m for m in ('numba', 'regex', 'tokenizers') if m in sys.modules])"
-    )
+    script = "import sys, tinylm.text; print([m for m in ('numba', 'regex', 'tokenizers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

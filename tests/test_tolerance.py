@@ -27,9 +27,7 @@ def test_another_order_of_the_sum_passes(dot_products):
     assert_matches(K.linear, case, result)
 
 
-@pytest.mark.parametrize(
-    "mistake", [lambda y: -y, lambda y: y + 1e-4, lambda y: 0], ids=["sign", "1e-4", "zero"]
-)
+@pytest.mark.parametrize("mistake", [lambda y: -y, lambda y: y + 1e-4, lambda y: 0], ids=["sign", "1e-4", "zero"])
 def test_a_sign_flip_or_an_error_of_1e_4_in_one_dot_product_is_caught(dot_products, mistake):
     case, result = dot_products
     result[3, 2] = mistake(result[3, 2])

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-
 from pathlib import Path
 
 import numpy as np
@@ -302,5 +301,3 @@ def test_impossible_settings_are_named(settings, words) -> None:
 def test_settings_read_from_texts_are_what_they_say() -> None:
     chosen = resolve_settings({"width": "32", "dropout": "0.5", "tie_embeddings": "false", "learning_rate": 1})
     assert chosen == TrainSettings(width=32, dropout=0.5, tie_embeddings=False, learning_rate=1.0)
-
-

@@ -44,9 +44,7 @@ def assert_close(result: Any, reference: Callable[..., Any], case: Any, name: st
         compare(r, e, t, last_place, name if len(expected) == 1 else f"{name}[{i}]")
 
 
-def compare(
-    received: np.ndarray, expected: np.ndarray, truth: np.ndarray, last_place: float, name: str
-) -> None:
+def compare(received: np.ndarray, expected: np.ndarray, truth: np.ndarray, last_place: float, name: str) -> None:
     """Raise AssertionError unless `received` is as near to `truth` as `expected` and `last_place` allow."""
     assert received.shape == expected.shape, f"{name} has shape {received.shape}, expected {expected.shape}"
     assert received.dtype == expected.dtype, f"{name} has dtype {received.dtype}, expected {expected.dtype}"

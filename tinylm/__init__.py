@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tinylm_kernels import all_kernels, use
-
     from tinylm.api import train
     from tinylm.autograd import Observer, Parameter, Tensor, check_gradients, checkpoint, no_grad, observe
     from tinylm.errors import FileFormatError, TinylmError
     from tinylm.lm import LM, load
+    from tinylm_kernels import all_kernels, use
 
 _HOMES = {
     "tinylm_kernels": ("all_kernels", "use"),

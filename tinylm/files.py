@@ -100,9 +100,7 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_JSON_BYTES) 
     return parse_json(raw, file)
 
 
-def parse_json(
-    raw: bytes, path: str | os.PathLike[str], *, start: int = 0, max_values: int = MAX_JSON_VALUES
-) -> Any:
+def parse_json(raw: bytes, path: str | os.PathLike[str], *, start: int = 0, max_values: int = MAX_JSON_VALUES) -> Any:
     """The value of a JSON text, in bounded memory, by the letter of RFC 8259 and stricter than `json`.
 
     Refuses duplicate keys, NaN and Infinity, numbers too large, depth, lone surrogates and anything but

@@ -107,9 +107,7 @@ class LM:
         ids = self._encode(prompt or "\n")
         stop = {self.config.eos_token_id} - {None}
         pieces = self.tokenizer.stream()
-        for token in generate(
-            self.model, ids, sampler, max_tokens=max_tokens, stop=stop, use_cache=use_cache
-        ):
+        for token in generate(self.model, ids, sampler, max_tokens=max_tokens, stop=stop, use_cache=use_cache):
             if piece := pieces.feed(token):
                 yield piece
         if piece := pieces.end():

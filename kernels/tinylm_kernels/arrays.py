@@ -12,7 +12,7 @@ __all__ = ["array_module", "check_out", "check_outs", "check_same_shape", "check
 
 
 def device_of(array: Any) -> str:
-    """"gpu" for CuPy's arrays, "cpu" for all others."""
+    """ "gpu" for CuPy's arrays, "cpu" for all others."""
     return "gpu" if type(array).__module__.partition(".")[0] == "cupy" else "cpu"
 
 

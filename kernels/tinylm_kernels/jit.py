@@ -25,6 +25,7 @@ from .cache import cache_folder
 __all__ = [
     "EXACT",
     "FAST",
+    "LAUNCH",
     "Twins",
     "as_carray",
     "as_rows",
@@ -46,7 +47,8 @@ PARALLEL_FROM = 50_000
 @functools.cache
 def kernel_cache_folder() -> Path | None:
     """The folder of the compiled kernels, made if need be; None where it cannot be written (then each process compiles)."""
-    digest = hashlib.blake2b(f"{numba.__version__} {llvmlite.__version__}".encode(), digest_size=8)
+    versions = f"{numba.__version__} {llvmlite.__version__} {np.__version__}"
+    digest = hashlib.blake2b(versions.encode(), digest_size=8)
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     folder = cache_folder() / "kernels" / digest.hexdigest()
@@ -113,9 +115,7 @@ def jit(
     itself does not inline a long function.
     """
     if function is None:
-        return functools.partial(
-            jit, parallel=parallel, fastmath=fastmath, inline=inline, forceinline=forceinline
-        )
+        return functools.partial(jit, parallel=parallel, fastmath=fastmath, inline=inline, forceinline=forceinline)
     dispatcher = numba.njit(
         function,
         parallel=parallel,
@@ -131,6 +131,10 @@ def jit(
     return dispatcher
 
 
+# Numba's workqueue layer aborts the process when two Python threads launch at once; no layer gains from it.
+LAUNCH = threading.Lock()
+
+
 class Twins:
     """One function with prange loops, compiled as a serial and as a parallel kernel.
 
@@ -139,9 +143,6 @@ class Twins:
     Where prange runs over elements instead of rows, the threads' ends decide which elements fall into the scalar
     rest of a vector loop; that rest may be reassociated differently, so such a function is compiled as EXACT.
     """
-
-    # Numba's workqueue layer aborts the process when two Python threads launch at once; no layer gains from it.
-    _launch = threading.Lock()
 
     def __init__(self, function: Callable[..., None], *, fastmath: frozenset[str] = FAST):
         self.serial = jit(function, fastmath=fastmath)
@@ -152,7 +153,7 @@ class Twins:
         if work < PARALLEL_FROM or numba.get_num_threads() == 1:
             self.serial(*arguments)
         else:
-            with self._launch:
+            with LAUNCH:
                 self.parallel(*arguments)
 
 

@@ -138,9 +138,7 @@ def load(typingctx, address):
 @intrinsic
 def load_some(typingctx, address, n):
     """The first n of 16 floats at an address; the other lanes are 0 and their memory is not touched."""
-    return vector(types.int64, types.int64), lambda context, builder, sig, args: emit_load_some(
-        builder, *args
-    )
+    return vector(types.int64, types.int64), lambda context, builder, sig, args: emit_load_some(builder, *args)
 
 
 @intrinsic

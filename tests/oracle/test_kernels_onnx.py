@@ -92,9 +92,7 @@ def _reduced(scores, labels, attributes):
 def lstm(x, attributes, outputs):
     inputs, w, r, b, lengths, h0, c0, peepholes = x[:8]
     need(peepholes is None, "peepholes")
-    need(
-        not {"activations", "clip", "input_forget"} & set(attributes), "other activations, clipping or gates"
-    )
+    need(not {"activations", "clip", "input_forget"} & set(attributes), "other activations, clipping or gates")
     batch_first = attributes.get("layout", 0) == 1
     inputs = inputs if batch_first else inputs.swapaxes(0, 1)
     backwards = {b"forward": [False], b"reverse": [True], b"bidirectional": [False, True]}
@@ -104,8 +102,7 @@ def lstm(x, attributes, outputs):
         H = r.shape[-1]
         bias = np.zeros(4 * H, w.dtype) if b is None else b[n, : 4 * H] + b[n, 4 * H :]
         state = [
-            np.zeros((len(inputs), H), w.dtype) if s is None else (s[:, n] if batch_first else s[n])
-            for s in (h0, c0)
+            np.zeros((len(inputs), H), w.dtype) if s is None else (s[:, n] if batch_first else s[n]) for s in (h0, c0)
         ]
         weights = [_gates_in_our_order(a, H) for a in (w[n], r[n], bias)]
         extra = () if lengths is None else (lengths,)

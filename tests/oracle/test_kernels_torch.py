@@ -35,8 +35,7 @@ def normal(dtype, *shape, seed=0):
 def theirs(torch, function, arrays, d, dtype):
     """PyTorch's results of function(*arrays), and the gradients by the floating arrays, as NumPy arrays."""
     tensors = [
-        torch.tensor(a.astype(dtype) if a.dtype.kind == "f" else a, requires_grad=a.dtype.kind == "f")
-        for a in arrays
+        torch.tensor(a.astype(dtype) if a.dtype.kind == "f" else a, requires_grad=a.dtype.kind == "f") for a in arrays
     ]
     results = function(*tensors)
     results = results if isinstance(results, tuple) else (results,)

@@ -144,9 +144,7 @@ def test_the_corners_of_json_are_never_accepted_by_us_alone(head):
 arrays = st.sampled_from(WHEEL_DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
 )
-names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(
-    lambda name: name != "__metadata__"
-)
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda name: name != "__metadata__")
 
 
 @settings(max_examples=100, deadline=None)

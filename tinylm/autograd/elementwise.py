@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from tinylm_kernels import array_module
 
 from .tensor import differentiable

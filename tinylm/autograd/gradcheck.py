@@ -43,7 +43,9 @@ def check_gradients(
 
     numeric = (moved(+1) - moved(-1)) / (2 * step)
     analytic = sum(
-        float((t.grad * d).sum()) for t, d in zip(tensors, directions, strict=True) if d is not None and t.grad is not None
+        float((t.grad * d).sum())
+        for t, d in zip(tensors, directions, strict=True)
+        if d is not None and t.grad is not None
     )
     error = abs(numeric - analytic) / max(1.0, abs(numeric), abs(analytic))
     if not error <= tolerance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 import tinylm_kernels as K
 from tinylm_kernels import array_module
 
@@ -119,9 +120,7 @@ def self_attention(qkv, key_mask=None, *, heads, causal):
     def pullback(dy):
         dqkv = xp.empty_like(qkv)
         dy = dy.reshape(B, T, heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, D)
-        K.attention_backward(
-            dy, q, k, v, y, log_sum_exp, key_mask, causal=causal, out=_split_heads(dqkv, heads)
-        )
+        K.attention_backward(dy, q, k, v, y, log_sum_exp, key_mask, causal=causal, out=_split_heads(dqkv, heads))
         return dqkv, None
 
     return y.transpose(0, 2, 1, 3).reshape(B, T, C3 // 3), pullback

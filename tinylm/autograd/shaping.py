@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 
 import numpy as np
+
 from tinylm_kernels import array_module
 
 from .tensor import Tensor, differentiable

@@ -12,11 +12,9 @@ import sys
 __all__ = ["prepare"]
 
 SETTINGS = {
-    # OpenBLAS' workers spin for a while after each product and so take a core from the kernel that follows: 2^4
-    # clock cycles instead of 2^26.
+    # Where a product runs in OpenBLAS' own threads, they spin for 2^4 clock cycles after it instead of 2^26, in which
+    # they would take a core from the kernel that follows.
     "OPENBLAS_THREAD_TIMEOUT": "4",
-    # The same for the threads of the Numba kernels.
-    "OMP_WAIT_POLICY": "PASSIVE",
     # The layers that do not abort when several Python threads launch kernels come first.
     "NUMBA_THREADING_LAYER_PRIORITY": "omp tbb workqueue",
 }

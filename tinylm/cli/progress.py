@@ -34,7 +34,9 @@ class ProgressBar:
         if "val_loss" in result.metrics:
             best = "  (best)" if trainer.memory.get("best_step") == result.step else ""
             bits = result.metrics["val_bits_per_token"]
-            self.say(f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}, {bits:.3f} bits per token{best}")
+            self.say(
+                f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}, {bits:.3f} bits per token{best}"
+            )
 
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""

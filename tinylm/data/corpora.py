@@ -102,9 +102,7 @@ def _files(path: Path) -> list[Path]:
         names.sort(key=Path.as_posix)  # the same order on every system
         files = [path / name for name in names if _has_bytes(path / name)]
         if not files:
-            raise FileFormatError(
-                path, f"a folder without text: no {', '.join(TEXT_SUFFIXES)} that holds any"
-            )
+            raise FileFormatError(path, f"a folder without text: no {', '.join(TEXT_SUFFIXES)} that holds any")
         return files
     if not path.is_file():
         raise FileFormatError(path, f"there is no such file or folder{_suggestion(path)}")
@@ -139,15 +137,11 @@ def _read_utf8(path: Path, size: int) -> Iterator[str]:
 def _text_start(path: Path, first_bytes: bytes) -> int:
     for mark, encoding in _WIDE_BOMS.items():
         if first_bytes.startswith(mark):
-            raise FileFormatError(
-                path, f"{encoding} text by its byte order mark; convert the file to UTF-8", 0
-            )
+            raise FileFormatError(path, f"{encoding} text by its byte order mark; convert the file to UTF-8", 0)
     return len(codecs.BOM_UTF8) if first_bytes.startswith(codecs.BOM_UTF8) else 0
 
 
-def _decode(
-    decoder: codecs.IncrementalDecoder, block: bytes, position: int, path: Path, *, final: bool = False
-) -> str:
+def _decode(decoder: codecs.IncrementalDecoder, block: bytes, position: int, path: Path, *, final: bool = False) -> str:
     """position: where `block` begins in the file."""
     if (zero := block.find(b"\0")) >= 0:
         reason = "a NUL byte: a binary file or UTF-16, not UTF-8 text; convert it to UTF-8 or leave it out"

@@ -62,9 +62,7 @@ class TokenFile(TokenSplit):
     def split(self, validation_fraction: float = 0.1) -> tuple[TokenSplit, TokenSplit]:
         """(train, validation): the validation tokens are the last floor(fraction * N), in one piece."""
         if not 0 <= validation_fraction < 1:
-            raise TinylmError(
-                f"validation_fraction must be at least 0 and below 1, received {validation_fraction}"
-            )
+            raise TinylmError(f"validation_fraction must be at least 0 and below 1, received {validation_fraction}")
         cut = len(self) - math.floor(len(self) * validation_fraction)
         return TokenSplit(self.ids[:cut], self.byte_lengths), TokenSplit(self.ids[cut:], self.byte_lengths)
 
@@ -108,9 +106,7 @@ def _open(path: Path, tokenizer: Tokenizer, dtype: np.dtype, key: bytes) -> Toke
         raise FileFormatError(path, "made for another version, tokenizer or corpus", len(_MAGIC))
     size = path.stat().st_size
     if count == 0 or size != _HEADER.size + count * itemsize:
-        raise FileFormatError(
-            path, f"{count:,} ids do not fill its {size:,} bytes: cut short or longer", size
-        )
+        raise FileFormatError(path, f"{count:,} ids do not fill its {size:,} bytes: cut short or longer", size)
     ids = np.asarray(np.memmap(path, dtype, "r", _HEADER.size, (count,)))
     if _checksum(ids) != checksum:
         raise FileFormatError(path, "damaged: the checksum of the ids does not match", _HEADER.size)

@@ -220,9 +220,7 @@ def _checked(name: str, array: np.ndarray) -> np.dtype[Any]:
     return array.dtype
 
 
-def _header_bytes(
-    order: list[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
-) -> bytes:
+def _header_bytes(order: list[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None) -> bytes:
     fields: dict[str, Any] = {}
     if metadata:
         if not all(isinstance(text, str) for pair in metadata.items() for text in pair):

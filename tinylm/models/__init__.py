@@ -9,6 +9,4 @@ from .lstm import LSTMConfig, LSTMLanguageModel
 __all__ = ["FAMILIES", "GPT2", "CausalLanguageModel", "GPT2Config", "LSTMConfig", "LSTMLanguageModel"]
 
 # By the model_type of their config.json.
-FAMILIES: dict[str, type[CausalLanguageModel]] = {
-    family.model_type: family for family in (GPT2, LSTMLanguageModel)
-}
+FAMILIES: dict[str, type[CausalLanguageModel]] = {family.model_type: family for family in (GPT2, LSTMLanguageModel)}

@@ -175,4 +175,3 @@ MODEL_NAMES = {
     "norm.bias": "transformer.ln_f.bias",
     "head.weight": "lm_head.weight",
 }
-

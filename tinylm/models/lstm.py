@@ -68,9 +68,7 @@ class LSTMLanguageModel(CausalLanguageModel):
         self.lstm = LSTM(E, H, init, layers=layers, dropout=config.dropout, site=1)
         self.dropout_out = Dropout(config.dropout, site=layers)
         self.head = (
-            None
-            if config.tie_word_embeddings
-            else Linear(H, config.vocab_size, init, std=1 / math.sqrt(H), bias=False)
+            None if config.tie_word_embeddings else Linear(H, config.vocab_size, init, std=1 / math.sqrt(H), bias=False)
         )
 
     @property

@@ -74,9 +74,7 @@ class TransformerBlock(Module):
         self.feed_forward = FeedForward(channels, hidden, init, activation=activation, **stds)
         self.dropout2 = Dropout(dropout, site + 1)
 
-    def forward(
-        self, x: Tensor, *, key_mask: np.ndarray | None = None, cache: AttentionCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, *, key_mask: np.ndarray | None = None, cache: AttentionCache | None = None) -> Tensor:
         def attend(x: Tensor, residual: Tensor | None) -> Tensor:
             return self.attention(x, key_mask=key_mask, cache=cache, residual=residual)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import tinylm_kernels as K
 
+import tinylm_kernels as K
 from tinylm.autograd import Parameter
 
 from .optimizer import Optimizer, ParameterGroup

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-
 import numpy as np
-import tinylm_kernels as K
 
+import tinylm_kernels as K
 from tinylm.autograd import Parameter
 from tinylm.errors import TinylmError
 from tinylm.nn import Module
@@ -132,5 +131,3 @@ def clip_scale(norm: float, max_norm: float | None) -> float:
     The 1e-6 is PyTorch's, so that curves can be compared. Source: Pascanu et al. 2013, arXiv:1211.5063.
     """
     return 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
-
-

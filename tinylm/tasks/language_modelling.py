@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import tinylm_kernels as K
 
+import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
 from tinylm.data import LanguageModelBatches, TokenSplit
 from tinylm.metrics import LanguageMetrics

@@ -72,7 +72,16 @@ class TrainSettings:
             _check_range(name, getattr(self, name), 1, float("inf"))
         for name in ("validate_every", "checkpoint_every"):
             _check_range(name, getattr(self, name), 1, float("inf"))
-        for name in ("warmup", "patience", "seed", "clip", "initial_std", "weight_decay", "learning_rate", "final_learning_rate"):
+        for name in (
+            "warmup",
+            "patience",
+            "seed",
+            "clip",
+            "initial_std",
+            "weight_decay",
+            "learning_rate",
+            "final_learning_rate",
+        ):
             _check_range(name, getattr(self, name), 0, float("inf"))
         for name in ("validation", "dropout", "beta1", "beta2", "label_smoothing"):
             _check_range(name, getattr(self, name), 0, 1)

@@ -76,9 +76,7 @@ class Tokenizer(ABC):
             return np.zeros(0, np.int64)
         operation = f"{type(self).__name__}.decode"
         if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise TinylmError(
-                f"{operation}: expected a row of integers, received shape {array.shape} of {array.dtype}"
-            )
+            raise TinylmError(f"{operation}: expected a row of integers, received shape {array.shape} of {array.dtype}")
         wrong = (array < 0) | (array >= self.vocab_size)
         if wrong.any():
             at = int(wrong.argmax())

@@ -70,9 +70,7 @@ class CharTokenizer(Tokenizer):
         return self.characters[self._check_ids([id])[0]].encode("utf-8")
 
     def byte_lengths(self) -> np.ndarray:
-        longer_from = np.array(
-            [0x80, 0x800, 0x10000], "<u4"
-        )  # where UTF-8 takes a second, third, fourth byte
+        longer_from = np.array([0x80, 0x800, 0x10000], "<u4")  # where UTF-8 takes a second, third, fourth byte
         return 1 + np.searchsorted(longer_from, self._codes, side="right").astype(np.int64)
 
     def to_json(self) -> dict[str, Any]:

@@ -49,9 +49,7 @@ def _of_kind(file: Path, characters: str, pre_tokenizer: Any, decoder: Any) -> T
             raise FileFormatError(file, str(error)) from None
     if _same(pre_tokenizer, BYTE_LEVEL) and isinstance(decoder, dict) and decoder.get("type") == "ByteLevel":
         if characters != BYTE_CHARACTERS:
-            raise FileFormatError(
-                file, "a byte-level vocab must hold the 256 bytes, each with itself as its id"
-            )
+            raise FileFormatError(file, "a byte-level vocab must hold the 256 bytes, each with itself as its id")
         return ByteTokenizer()
     raise FileFormatError(
         file,
@@ -77,15 +75,11 @@ def _characters(file: Path, model: Any) -> str:
         if type(id) is not int:  # True is an int to isinstance
             raise FileFormatError(file, f"the id of {token!r:.40} must be a whole number, not {id!r:.40}")
         if len(token) != 1:
-            raise FileFormatError(
-                file, f"the token {token!r:.40} is not one character, and there are no merges"
-            )
+            raise FileFormatError(file, f"the token {token!r:.40} is not one character, and there are no merges")
     tokens = sorted(vocab, key=vocab.__getitem__)
     for expected, token in enumerate(tokens):
         if vocab[token] != expected:
-            raise FileFormatError(
-                file, f"the ids must be 0..{len(vocab) - 1}; {token!r} has {vocab[token]!r:.40}"
-            )
+            raise FileFormatError(file, f"the ids must be 0..{len(vocab) - 1}; {token!r} has {vocab[token]!r:.40}")
     return "".join(tokens)
 
 

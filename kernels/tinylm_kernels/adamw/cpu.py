@@ -32,9 +32,7 @@ def _adamw(p, g, m, v, rate, correction, shrink, beta1, beta2, rest1, rest2, eps
 
 
 @adamw.implement("numba", dtypes=("float32",))
-def adamw_numba(
-    p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step, decoupled=True, scale=1.0, out=None
-):
+def adamw_numba(p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step, decoupled=True, scale=1.0, out=None):
     outs = (None, None, None) if out is None else out
     results = tuple(room_for(o, p.shape) for o in outs)
     for result, before in zip(results, (p, m, v), strict=True):

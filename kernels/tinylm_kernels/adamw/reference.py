@@ -7,9 +7,7 @@ from ..registry import Kernel
 
 
 @Kernel
-def adamw(
-    p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step, decoupled=True, scale=1.0, out=None
-):
+def adamw(p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step, decoupled=True, scale=1.0, out=None):
     """One step of Adam for every element:
 
         g <- scale g                                 (scale is the factor of clipping by the global norm)
@@ -38,9 +36,7 @@ def adamw(
 
 
 @adamw.check
-def _(
-    p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step, decoupled=True, scale=1.0, out=None
-):
+def _(p, g, m, v, *, lr, beta1, beta2, eps, weight_decay, step, decoupled=True, scale=1.0, out=None):
     check_same_shape("adamw", "g", g, "p", p)
     check_same_shape("adamw", "m", m, "p", p)
     check_same_shape("adamw", "v", v, "p", p)
@@ -58,6 +54,4 @@ def squared_norm(x):
     xp = array_module(x)
     flat = x.reshape(-1)
     chunk = 1 << 16  # bounds the float64 copy to half a megabyte
-    return math.fsum(
-        float(xp.square(flat[i : i + chunk], dtype=xp.float64).sum()) for i in range(0, len(flat), chunk)
-    )
+    return math.fsum(float(xp.square(flat[i : i + chunk], dtype=xp.float64).sum()) for i in range(0, len(flat), chunk))

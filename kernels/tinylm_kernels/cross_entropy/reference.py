@@ -26,9 +26,7 @@ def cross_entropy(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
 
 
 @Kernel
-def cross_entropy_with_gradient(
-    logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None
-):
+def cross_entropy_with_gradient(logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None):
     """(losses, dlogits): the losses of `cross_entropy`, and `scale` times the gradient of their sum.
 
     dlogits[n, j] = scale (softmax(logits[n])[j] - (1 - s) [j = targets[n]] - s / V), zero for ignored rows.

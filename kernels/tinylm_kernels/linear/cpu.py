@@ -1,14 +1,15 @@
-"""The linear layer: NumPy's matrix product, then one pass in Numba for what is added to it.
+"""The linear layer: NumPy's matrix product, on top of what is added to it.
 
-The BLAS behind `np.matmul` is as fast as a matrix product gets on a CPU. It is called on (N, I) rows, as one
-product: given (B, T, I), NumPy would make B small ones. Bias and residual follow in one pass over the result.
+The BLAS behind `np.matmul` is as fast as a matrix product gets on a CPU; see `blas` for how it is called. It adds to
+what is there as fast as it overwrites, so the bias and the residual are put there first: one pass over the result less.
 """
 
 import numpy as np
 from numba import prange
 
+from ..blas import matmul
 from ..jit import Twins, as_carray, as_rows, deliver, jit, room_for
-from .reference import linear, linear_backward_bias
+from .reference import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 
 # Parts of the rows, whose sums are added up at the end in their order: the same for any number of threads; of
 # enough rows to outweigh that.
@@ -19,44 +20,54 @@ LIGHT = 4
 SMALLEST = 1 << 14
 
 
-@jit(forceinline=True)
-def _add_to_row(y, bias, residual):
-    for j in range(len(y)):
-        y[j] += bias[j] + residual[j]
-
-
 @Twins
-def _add(y, bias, residual):
+def _fill(y, bias, residual):
     for i in prange(len(y)):
-        _add_to_row(y[i], bias, residual[i])
+        row, addend = y[i], residual[i]
+        for j in range(len(row)):
+            row[j] = bias[j] + addend[j]
 
 
 @Twins
-def _add_bias(y, bias):
+def _fill_with_bias(y, bias):
     for i in prange(len(y)):
         row = y[i]
         for j in range(len(row)):
-            row[j] += bias[j]
+            row[j] = bias[j]
 
 
 @linear.implement("numba", dtypes=("float32",))
 def linear_numba(x, weight, bias=None, residual=None, *, out=None):
-    shape = (*x.shape[:-1], weight.shape[0])
-    taken = out is not None and residual is not None and np.may_share_memory(out, residual)
-    y = room_for(None if taken else out, shape)
-    rows = y.reshape(-1, shape[-1])
-    np.matmul(as_rows(x), weight.T, out=rows)
-    if residual is None:
-        if bias is not None:
-            _add_bias(y.size // LIGHT, rows, as_carray(bias))
-    elif bias is None:
-        y += residual
-    elif out is residual and out.flags.carray:  # the product is added to the residual
-        _add(y.size // LIGHT, as_rows(out), as_carray(bias), rows)
-        return out
-    else:
-        _add(y.size // LIGHT, rows, as_carray(bias), as_rows(residual))
+    y = room_for(out, (*x.shape[:-1], weight.shape[0]))
+    rows = y.reshape(-1, weight.shape[0])
+    if residual is not None and bias is not None:
+        _fill(y.size // LIGHT, rows, as_carray(bias), as_rows(residual))
+    elif bias is not None:
+        _fill_with_bias(y.size // LIGHT, rows, as_carray(bias))
+    elif residual is not None and y is not residual:
+        y[...] = residual
+    matmul(_rows(x), weight.T, rows, accumulate=bias is not None or residual is not None)
     return deliver(y, out)
+
+
+def _rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+@linear_backward_input.implement("numba", dtypes=("float32",))
+def linear_backward_input_numba(dy, weight, *, out=None):
+    dx = room_for(out, (*dy.shape[:-1], weight.shape[1]))
+    matmul(_rows(dy), weight, _rows(dx))
+    return deliver(dx, out)
+
+
+@linear_backward_weight.implement("numba", dtypes=("float32",))
+def linear_backward_weight_numba(dy, x, *, out=None, accumulate=False):
+    dw = room_for(out, (dy.shape[-1], x.shape[-1]))
+    if accumulate and dw is not out:
+        dw[...] = out
+    matmul(_rows(dy).T, _rows(x), dw, accumulate=accumulate)
+    return deliver(dw, out)
 
 
 @jit

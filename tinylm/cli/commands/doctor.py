@@ -55,6 +55,7 @@ def _version(package: str) -> str:
 def _print_numba() -> None:
     import numba
     from numba.core import codegen
+
     from tinylm_kernels.jit import kernel_cache_folder
 
     print(f"threads   {numba.get_num_threads()}, layer {_threading_layer(numba)}")

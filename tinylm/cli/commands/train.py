@@ -22,7 +22,9 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("data", nargs="*", metavar="DATA", help="UTF-8 text files and folders")
     parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says otherwise")
-    parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: a set of settings to start from")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: a set of settings to start from"
+    )
     parser.add_argument("--tokenizer", choices=("chars", "bytes"), help="what a token is; chars unless said otherwise")
     parser.add_argument("--out", metavar="DIR", help="the run folder; a new one under runs/ unless given")
     parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
@@ -71,14 +73,18 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _report(trained: Any, seconds: float) -> None:
     if trained.stopped:
-        print(f"{trained.stopped}; saved at step {trained.trainer.step}. To go on: tinylm train --resume {trained.folder}")
+        print(
+            f"{trained.stopped}; saved at step {trained.trainer.step}. To go on: tinylm train --resume {trained.folder}"
+        )
         if not trained.best.is_dir():
             return
     memory = trained.trainer.memory
     if "best_val_loss" in memory:
         bits = memory["best_val_loss"] / 0.6931471805599453
         unit = "character" if trained.tokenizer.kind == "chars" else "byte"
-        print(f"best validation: {bits:.3f} bits per {unit} (loss {memory['best_val_loss']:.4f}) at step {memory['best_step']}")
+        print(
+            f"best validation: {bits:.3f} bits per {unit} (loss {memory['best_val_loss']:.4f}) at step {memory['best_step']}"
+        )
     print(f"time: {seconds:.0f} s, of which {memory['seconds']:.0f} s in {trained.trainer.step} steps")
     samples = (trained.folder / "samples.txt").read_text(encoding="utf-8") if trained.folder else ""
     print(f"\nwhat it writes:\n{samples.rpartition('---')[2].strip()}\n" if samples else "")
