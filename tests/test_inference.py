@@ -34,10 +34,7 @@ def lstm() -> LSTMLanguageModel:
 @pytest.mark.parametrize("prompt", [[1], [1, 2, 3], list(range(12))])
 def test_the_cache_does_not_change_the_text_also_beyond_the_context(make, prompt) -> None:
     model = make()
-    texts = [
-        list(generate(model, prompt, Sampler(seed=5), max_tokens=30, use_cache=use_cache))
-        for use_cache in (True, False)
-    ]
+    texts = [list(generate(model, prompt, Sampler(seed=5), max_tokens=30, use_cache=cache)) for cache in (True, False)]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 30
 

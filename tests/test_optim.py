@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_schedules_rise_to_the_peak_and_end_at_the_final_rate() -> None:
         assert rates[0] == pytest.approx(1 / 11)
         assert max(rates) == rates[10] == 1.0
         assert rates[100] == pytest.approx(0.1)
-        assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+        assert all(a >= b for a, b in pairwise(rates[10:]))
     constant = make_schedule("constant", peak=1.0, warmup=2, steps=10)
     assert [constant(s) for s in (0, 1, 2, 9)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
 

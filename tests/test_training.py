@@ -176,14 +176,16 @@ def test_twenty_steps_equal_ten_saved_and_ten_in_a_new_process(text: Path, tmp_p
     expected, received = (read_safetensors(folder / "arrays.safetensors") for folder in (first, second))
     assert list(expected) == list(received)
     assert all(np.array_equal(expected[name], received[name]) for name in expected)
-    curves = [
-        [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in read_metrics(tmp_path / n / "metrics.jsonl")]
-        for n in ("whole", "parts")
-    ]  # fmt: skip
-    assert curves[0] == curves[1]
+    assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
     samples = [(tmp_path / n / "samples.txt").read_text(encoding="utf-8") for n in ("whole", "parts")]
     assert samples[0].split("--- step 20 ---")[1] == samples[1].split("--- step 20 ---")[1]
     assert whole.stopped is None
+
+
+def curve(run: Path) -> list[dict]:
+    """What metrics.jsonl says of a run, without the times."""
+    records = read_metrics(run / "metrics.jsonl")
+    return [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in records]
 
 
 def test_a_run_leaves_what_its_documentation_says(text: Path, tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_resume_refuses_other_settings_other_data_and_a_folder_that_is_no_run(te
     tinylm.train(text, out=tmp_path / "run", steps=10, **SMALL)
     with pytest.raises(TinylmError, match=r"width=32 \(the run has 16\)"):
         tinylm.train(resume=tmp_path / "run", width=32)
-    with pytest.raises(TinylmError, match="no run|not a run|config.json"):
+    with pytest.raises(TinylmError, match=r"config\.json"):
         tinylm.train(resume=tmp_path)
     with pytest.raises(TinylmError, match="resume"):
         tinylm.train(text, out=tmp_path / "run", steps=10, **SMALL)

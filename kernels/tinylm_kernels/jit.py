@@ -46,7 +46,7 @@ PARALLEL_FROM = 50_000
 
 @functools.cache
 def kernel_cache_folder() -> Path | None:
-    """The folder of the compiled kernels, made if need be; None where it cannot be written (then each process compiles)."""
+    """The folder of the compiled kernels, made if need be; None where it cannot be written: each process compiles."""
     versions = f"{numba.__version__} {llvmlite.__version__} {np.__version__}"
     digest = hashlib.blake2b(versions.encode(), digest_size=8)
     for source in sorted(Path(__file__).parent.rglob("*.py")):
@@ -116,7 +116,7 @@ def jit(
     """
     if function is None:
         return functools.partial(jit, parallel=parallel, fastmath=fastmath, inline=inline, forceinline=forceinline)
-    dispatcher = numba.njit(
+    dispatcher: Any = numba.njit(  # type: ignore[call-overload] # its stubs know no frozenset of settings
         function,
         parallel=parallel,
         fastmath=set(fastmath),

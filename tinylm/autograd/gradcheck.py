@@ -42,11 +42,8 @@ def check_gradients(
         return sum(float((y.data * w).sum()) for y, w in zip(results, weights, strict=True))
 
     numeric = (moved(+1) - moved(-1)) / (2 * step)
-    analytic = sum(
-        float((t.grad * d).sum())
-        for t, d in zip(tensors, directions, strict=True)
-        if d is not None and t.grad is not None
-    )
+    pairs = [(t.grad, d) for t, d in zip(tensors, directions, strict=True) if d is not None]
+    analytic = sum(float((gradient * d).sum()) for gradient, d in pairs if gradient is not None)
     error = abs(numeric - analytic) / max(1.0, abs(numeric), abs(analytic))
     if not error <= tolerance:
         raise AssertionError(f"the gradient gives {analytic:.9g}, the difference {numeric:.9g}: error {error:.2g}")

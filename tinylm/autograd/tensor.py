@@ -98,7 +98,7 @@ class Tensor:
             raise ValueError(f"backward: the gradient has shape {gradient.shape}, the tensor {self.shape}")
         if not self.requires_grad:
             raise RuntimeError(
-                "backward: this tensor does not depend on anything with requires_grad=True, or it was made under no_grad"
+                "backward: this tensor depends on nothing with requires_grad=True, or it was made under no_grad"
             )
         if self.node is None:
             _add_to_leaf(self, gradient)
@@ -319,7 +319,7 @@ def _run_backward(root: Node) -> None:
         node = order.pop()  # popping lets each node's arrays die as soon as they have been used
         if node.pullback is None:
             raise RuntimeError(
-                f"backward: the graph through {node.name!r} was freed by an earlier backward; run the forward pass again"
+                f"backward: the graph through {node.name!r} was freed by an earlier backward; run the forward again"
             )
         gradients = _fill_missing(node) if node.outputs else node.gradients
         if node.operation is not None:

@@ -33,10 +33,8 @@ class ProgressBar:
         self._bar.update()
         if "val_loss" in result.metrics:
             best = "  (best)" if trainer.memory.get("best_step") == result.step else ""
-            bits = result.metrics["val_bits_per_token"]
-            self.say(
-                f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}, {bits:.3f} bits per token{best}"
-            )
+            loss, bits = result.metrics["val_loss"], result.metrics["val_bits_per_token"]
+            self.say(f"step {result.step}: validation loss {loss:.4f}, {bits:.3f} bits per token{best}")
 
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""

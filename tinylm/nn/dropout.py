@@ -48,6 +48,6 @@ class Dropout(Module):
         where = _step.get()
         if where is None:
             raise RuntimeError(
-                "dropout in training mode needs its randomness: run the model within `with random_step(seed=0, step=n):`"
+                "dropout in training mode needs its randomness: call the model in `with random_step(seed=0, step=n):`"
             )
         return F.dropout(x, rate=self.rate, site=self.site, **where)

@@ -83,8 +83,6 @@ class TransformerBlock(Module):
 
     def _half(self, x: Tensor, norm: LayerNorm, layer: Callable[..., Tensor], dropout: Dropout) -> Tensor:
         inner = norm(x) if self.pre_norm else x
-        if dropout.training and dropout.rate:
-            x = x + dropout(layer(inner, None))
-        else:
-            x = layer(inner, x)
+        drops = dropout.training and dropout.rate
+        x = x + dropout(layer(inner, None)) if drops else layer(inner, x)
         return x if self.pre_norm else norm(x)

@@ -14,7 +14,7 @@ __all__ = ["SGD"]
 
 
 class SGD(Optimizer):
-    """g <- g + weight_decay p;   b <- momentum b + g (b = g at first);   p <- p - lr (g + momentum b if nesterov else b).
+    """g <- g + weight_decay p;   b <- momentum b + g, b = g at first;   p <- p - lr b; nesterov: lr (g + momentum b).
 
     Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning"; the form is
     PyTorch's.

@@ -51,6 +51,14 @@ class TrainedRun:
     trainer: Trainer
     stopped: str | None
 
+    def last_sample(self) -> str:
+        """What the model wrote when it was last asked, "" if it never was."""
+        samples = self.folder / "samples.txt"
+        if not samples.exists():
+            return ""
+        entry = samples.read_text(encoding="utf-8").rpartition("--- step ")[2]
+        return entry.partition("---\n")[2].strip()
+
     @property
     def best(self) -> Path:
         """The model folder with the best weights."""

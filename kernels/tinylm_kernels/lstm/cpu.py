@@ -1,16 +1,18 @@
 """The LSTM on the CPU: one kernel runs a whole sequence, for a share of the batch in each thread.
 
 What does not wait for the step before it (the projection of all inputs, the gradients of the weights) is a
-few large NumPy products. The recurrence is in sequence.py: rows of the batch do not depend on each other,
+few large products. The recurrence is in sequence.py: rows of the batch do not depend on each other,
 so that threads never meet between steps. With few rows or few steps the variant `numba_steps` takes over,
-which calls NumPy's product at each step.
+which calls the product at each step.
 """
 
 import numba
 import numpy as np
 from numba import prange
 
+from ..blas import matmul
 from ..jit import Twins
+from ..linear.cpu import linear_backward_bias_numba
 from ..products import ROWS
 from .reference import lstm, lstm_backward
 from .sequence import (
@@ -84,9 +86,9 @@ def _few_backward(dy, dh, dc, x, w_input, w_hidden, *rest):
 
 
 def _project(x, w_input):
-    """x W^T for all steps: as one product of matrices, since NumPy makes one per batch row of a 3-d array."""
+    """x W^T for all steps, as one product of matrices."""
     B, T, inputs = x.shape
-    return np.matmul(x.reshape(B * T, inputs), w_input.T).reshape(B, T, len(w_input))
+    return matmul(x.reshape(B * T, inputs), w_input.T).reshape(B, T, len(w_input))
 
 
 @lstm.implement("numba", dtypes=("float32",))
@@ -116,10 +118,10 @@ def _gradients_of_weights(da, x, w_input, h0, y):
     flat, x = da.reshape(B * T, 4 * H), x.reshape(B * T, x.shape[2])
     # A row that has ended is not followed by a live one, so that its zeros in y never meet a gradient.
     hidden = np.concatenate([h0[:, None], y[:, :-1]], axis=1).reshape(B * T, H) if T else y.reshape(0, H)
-    dx = np.matmul(flat, w_input).reshape(B, T, w_input.shape[1])
+    dx = matmul(flat, w_input).reshape(B, T, w_input.shape[1])
     # A sum of one term is no product of matrices: four times as fast.
-    multiply = np.multiply if B * T == 1 else np.matmul
-    return dx, multiply(flat.T, x), multiply(flat.T, hidden), np.matmul(np.ones(B * T, flat.dtype), flat)
+    multiply = np.multiply if B * T == 1 else matmul
+    return dx, multiply(flat.T, x), multiply(flat.T, hidden), linear_backward_bias_numba(flat)
 
 
 @lstm.implement("numba_steps", dtypes=("float32",), when=_few)
@@ -132,7 +134,7 @@ def lstm_numba_steps(x, w_input, w_hidden, bias, h0, c0, lengths=None):
     sums = np.empty((B, 4 * H), x.dtype)
     places, lengths = _places(w_hidden, gates, cells, y, bias, h, c), _lengths(lengths, B, T)
     for t in range(T):
-        np.matmul(h, w_hidden.T, out=sums)
+        matmul(h, w_hidden.T, sums)
         forward_step(sums.ctypes.data, places, lengths, (B, T, H), t)
     return y, h, c, gates, cells
 
@@ -148,7 +150,7 @@ def lstm_backward_numba_steps(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates
     for t in range(T - 1, -1, -1):
         backward_step(step.ctypes.data, places, last, (B, T, H), t)
         if lengths is None:
-            np.matmul(step, w_hidden, out=dh)
+            matmul(step, w_hidden, dh)
         else:
-            dh[t < lengths] = np.matmul(step, w_hidden)[t < lengths]
+            dh[t < lengths] = matmul(step, w_hidden)[t < lengths]
     return *_gradients_of_weights(da, x, w_input, h0, y), dh, dc

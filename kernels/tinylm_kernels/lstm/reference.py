@@ -60,8 +60,7 @@ def lstm_backward(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, len
     returned by `lstm`.
     """
     xp = array_module(x)
-    B, T, I = x.shape
-    H = w_hidden.shape[1]
+    T, H = x.shape[1], w_hidden.shape[1]
     da = xp.empty_like(gates)  # by the gates before their activations
     for t in range(T - 1, -1, -1):
         i, f, g, o = (gates[:, t, n * H : (n + 1) * H] for n in range(4))
@@ -83,8 +82,8 @@ def lstm_backward(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, len
     flat = da.reshape(-1, 4 * H)
     # A row that has ended is not followed by a live one, so that its zeros in y never meet a gradient.
     hidden = xp.concatenate([h0[:, None], y[:, :-1]], axis=1) if T else y
-    dx = xp.matmul(flat, w_input).reshape(B, T, I)
-    dw_input = xp.matmul(flat.T, x.reshape(-1, I))
+    dx = xp.matmul(flat, w_input).reshape(x.shape)
+    dw_input = xp.matmul(flat.T, x.reshape(-1, x.shape[-1]))
     dw_hidden = xp.matmul(flat.T, hidden.reshape(-1, H))
     return dx, dw_input, dw_hidden, flat.sum(axis=0), dh, dc
 
@@ -116,9 +115,9 @@ def _check_arguments(operation, x, w_input, w_hidden, h0, c0, lengths):
         raise ValueError(f"{operation}: x has shape {x.shape}, expected (B, T, I)")
     if w_hidden.ndim != 2 or w_hidden.shape[1] == 0 or w_hidden.shape[0] != 4 * w_hidden.shape[1]:
         raise ValueError(f"{operation}: w_hidden has shape {w_hidden.shape}, expected (4H, H)")
-    B, T, I = x.shape
+    B, T, inputs = x.shape
     H = w_hidden.shape[1]
-    check_shape(operation, "w_input", w_input, (4 * H, I))
+    check_shape(operation, "w_input", w_input, (4 * H, inputs))
     check_shape(operation, "h0", h0, (B, H))
     check_shape(operation, "c0", c0, (B, H))
     if lengths is None:

@@ -12,9 +12,7 @@ __all__ = ["add_to", "run"]
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    parser = commands.add_parser(
-        "generate", help="continue a text", description="Continue a text with a trained model."
-    )
+    parser = commands.add_parser("generate", help="continue a text", description="Continue a text with a model.")
     parser.add_argument("model", metavar="MODEL", help="a model folder or a run folder")
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", default="", help="the text to continue")
     parser.add_argument("--max-tokens", type=int, default=300, metavar="N", help="how many tokens at most (300)")
@@ -22,9 +20,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
     parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that make up P")
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed writes the same text")
-    parser.add_argument(
-        "--no-cache", action="store_true", help="compute every token from scratch: slower, the same text"
-    )
+    parser.add_argument("--no-cache", action="store_true", help="compute every token from scratch: the same text")
     parser.set_defaults(run=run)
 
 

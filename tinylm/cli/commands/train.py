@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 import time
 from typing import Any
 
@@ -21,10 +21,8 @@ def add_to(commands: Any) -> None:
         "help pages, which every machine has.",
     )
     parser.add_argument("data", nargs="*", metavar="DATA", help="UTF-8 text files and folders")
-    parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says otherwise")
-    parser.add_argument(
-        "--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: a set of settings to start from"
-    )
+    parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says so")
+    parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: settings to start from")
     parser.add_argument("--tokenizer", choices=("chars", "bytes"), help="what a token is; chars unless said otherwise")
     parser.add_argument("--out", metavar="DIR", help="the run folder; a new one under runs/ unless given")
     parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
@@ -72,26 +70,22 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _report(trained: Any, seconds: float) -> None:
+    memory, step = trained.trainer.memory, trained.trainer.step
     if trained.stopped:
-        print(
-            f"{trained.stopped}; saved at step {trained.trainer.step}. To go on: tinylm train --resume {trained.folder}"
-        )
+        print(f"{trained.stopped}; saved at step {step}")
+        print(f"to go on: tinylm train --resume {trained.folder}")
         if not trained.best.is_dir():
             return
-    memory = trained.trainer.memory
     if "best_val_loss" in memory:
-        bits = memory["best_val_loss"] / 0.6931471805599453
+        loss, best_step = memory["best_val_loss"], memory["best_step"]
         unit = "character" if trained.tokenizer.kind == "chars" else "byte"
-        print(
-            f"best validation: {bits:.3f} bits per {unit} (loss {memory['best_val_loss']:.4f}) at step {memory['best_step']}"
-        )
-    print(f"time: {seconds:.0f} s, of which {memory['seconds']:.0f} s in {trained.trainer.step} steps")
-    samples = (trained.folder / "samples.txt").read_text(encoding="utf-8") if trained.folder else ""
-    print(f"\nwhat it writes:\n{samples.rpartition('---')[2].strip()}\n" if samples else "")
+        print(f"best validation: {loss / math.log(2):.3f} bits per {unit} (loss {loss:.4f}) at step {best_step}")
+    print(f"time: {seconds:.0f} s, of which {memory['seconds']:.0f} s in {step} steps")
+    if sample := trained.last_sample():
+        print(f"\nwhat it writes:\n{sample}\n")
     print("next:")
     best = trained.best
     print(f'  tinylm generate {best} "The "        # let it write')
     print(f'  tinylm next {best} "The quick"       # what may come next, and how likely')
     print(f"  tinylm eval {best} FILE              # how well it predicts another text")
     print("  tinylm runs                          # compare this run with others")
-    sys.stdout.flush()

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinylm.errors import TinylmError
 
-__all__ = ["add_to", "run"]
+__all__ = ["add_to", "run", "use_every_kernel"]
 
 
 def add_to(commands: Any) -> None:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from tinylm_kernels.jit import kernel_cache_folder
 
     begin = time.perf_counter()
-    _use_every_kernel()
+    use_every_kernel()
     folder = kernel_cache_folder()
     if folder is None:
         raise TinylmError("the kernel cache cannot be written, so compiling ahead is of no use; see tinylm doctor")
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"all kernels are compiled, in {time.perf_counter() - begin:.1f} s; the cache: {folder}")
 
 
-def _use_every_kernel() -> None:
+def use_every_kernel() -> None:
     """Train and evaluate both families on small batches, for the serial twins, and large ones, for the parallel."""
     import numpy as np
 
