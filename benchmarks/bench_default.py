@@ -95,9 +95,9 @@ def tinylm_worker(pipe: Any, setup: str, threads: int) -> None:
     import os
 
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    from tinylm.cli import environment
+    import tinylm
 
-    environment.prepare()
+    tinylm.prepare_process()
     from tinylm.cli.commands.warmup import use_every_kernel
     from tinylm.optim import AdamW, parameter_groups
     from tinylm.training import Trainer

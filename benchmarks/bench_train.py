@@ -133,9 +133,9 @@ def peak_megabytes() -> float:
 
 def tinylm_worker(pipe: Any, name: str, threads: int) -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    from tinylm.cli import environment
+    import tinylm
 
-    environment.prepare()
+    tinylm.prepare_process()
     from tinylm.optim import AdamW, clip_scale, parameter_groups
 
     model = build(name).train()

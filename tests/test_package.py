@@ -24,6 +24,11 @@ def test_importing_loads_numpy_and_nothing_heavier(statement: str) -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+def test_the_command_line_prepares_its_process_before_numpy_is_loaded() -> None:
+    done = run("import tinylm.cli, sys; print('numpy' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stdout + done.stderr
+
+
 def test_every_public_name_is_there_and_documented() -> None:
     for name in tinylm.__all__:
         assert getattr(tinylm, name).__doc__

@@ -267,6 +267,15 @@ def test_the_built_in_text_needs_no_file(tmp_path: Path) -> None:
     assert run.tokenizer.vocab_size > 90
 
 
+def test_bytes_learn_any_language(tmp_path: Path) -> None:
+    path = tmp_path / "chinese.txt"
+    path.write_text("今天天气很好。" * 200, encoding="utf-8")
+    run = tinylm.train(path, out=tmp_path / "run", tokenizer="bytes", **{**SMALL, "steps": 60, "learning_rate": 0.01})
+    lm = tinylm.load(run.best)
+    assert lm.tokenizer.vocab_size == 256
+    assert lm.score("今天天气很好").total > lm.score("好很气天天今").total
+
+
 def test_without_validation_the_last_weights_are_the_best(text: Path, tmp_path: Path) -> None:
     run = tinylm.train(text, out=tmp_path / "run", steps=10, validation=0.0, **SMALL)
     best, last = tinylm.load(run.best).model.state_dict(), run.model.state_dict()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tinylm.autograd import Observer, Parameter, Tensor, check_gradients, checkpoint, no_grad, observe
     from tinylm.errors import FileFormatError, TinylmError
     from tinylm.lm import LM, load
+    from tinylm.process import prepare_process
     from tinylm_kernels import all_kernels, use
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "tinylm.autograd": ("Observer", "Parameter", "Tensor", "check_gradients", "checkpoint", "no_grad", "observe"),
     "tinylm.errors": ("FileFormatError", "TinylmError"),
     "tinylm.lm": ("LM", "load"),
+    "tinylm.process": ("prepare_process",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -45,6 +47,7 @@ __all__ = [
     "load",
     "no_grad",
     "observe",
+    "prepare_process",
     "train",
     "use",
 ]

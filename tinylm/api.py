@@ -7,8 +7,7 @@ from os import PathLike
 from typing import Any
 
 from tinylm.errors import TinylmError
-from tinylm.tasks import PRESETS, TrainedRun, resolve_settings, resume_settings
-from tinylm.tasks import train as train_with_settings
+from tinylm.tasks import PRESETS, TrainedRun, resolve_settings, resume_settings, train_language_model
 from tinylm.training import Callback
 
 __all__ = ["train"]
@@ -42,7 +41,7 @@ def train(
         if name not in PRESETS:
             raise TinylmError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
         chosen = resolve_settings(PRESETS[name], settings)
-    return train_with_settings(
+    return train_language_model(
         chosen,
         out=out,
         resume=resume,

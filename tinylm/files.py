@@ -8,11 +8,12 @@ import json
 import math
 import os
 import secrets
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
+
+from tinylm_kernels.cache import cache_folder
 
 from .errors import FileFormatError
 
@@ -73,19 +74,6 @@ def fsync_folder(path: str | os.PathLike[str]) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def cache_folder() -> Path:
-    """The folder for what can be made again, in the place the system keeps for it. It may not exist yet."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        if not base.is_absolute():  # unset, or relative: the XDG specification says to ignore it
-            base = Path.home() / ".cache"
-    return Path(base) / "tinylm"
 
 
 def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_JSON_BYTES) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,8 @@ class Score:
 class LM:
     """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
 
-    def __init__(self, tokenizer: Tokenizer, get_model: Callable[[], CausalLanguageModel]):
-        self.tokenizer = tokenizer
-        self._get_model = get_model
+    def __init__(self, get_model: Callable[[], CausalLanguageModel], get_tokenizer: Callable[[], Tokenizer]):
+        self._get_model, self._get_tokenizer = get_model, get_tokenizer
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str]) -> LM:
@@ -65,12 +64,17 @@ class LM:
         if (path / "best").is_dir():
             path = path / "best"
         read_model_config(path)
-        return cls(load_model_tokenizer(path), lambda: load_model(path))
+        return cls(partial(load_model, path), partial(load_model_tokenizer, path))
 
     @cached_property
     def model(self) -> CausalLanguageModel:
         """The Module, built and its weights mapped when first asked for."""
         return self._get_model()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Between texts and ids, read when first asked for."""
+        return self._get_tokenizer()
 
     @property
     def config(self) -> Any:

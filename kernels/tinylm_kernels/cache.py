@@ -10,11 +10,13 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of tinylm, by the custom of the operating system; it may not exist yet."""
+    """The folder for what can be made again, in the place the system keeps for it. It may not exist yet."""
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tinylm"
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if not base.is_absolute():  # unset, or relative: the XDG specification says to ignore it
+            base = Path.home() / ".cache"
+    return Path(base) / "tinylm"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import tinylm
 from tinylm.errors import TinylmError
 
-from . import environment
 from .commands import COMMANDS
 
 __all__ = ["build_parser", "main"]
@@ -30,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0, or 2 for a mistake of the user's, told in one line."""
-    environment.prepare()
+    tinylm.prepare_process()
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options) or 0

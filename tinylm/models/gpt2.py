@@ -28,7 +28,10 @@ ACTIVATIONS = {"gelu_new": F.gelu, "gelu_pytorch_tanh": F.gelu, "relu": F.relu}
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """The settings of a GPT-2, under the names of Hugging Face's GPT2Config."""
+    """The settings of a GPT-2, under the names of Hugging Face's GPT2Config.
+
+    Its attn_pdrop has no counterpart: the attention kernel never holds the probabilities that it would drop.
+    """
 
     vocab_size: int
     n_positions: int = 1024  # the context, in tokens

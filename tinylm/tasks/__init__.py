@@ -9,7 +9,7 @@ from .settings import (
     resolve_settings,
     settings_to_json,
 )
-from .training import TrainedRun, build_model, build_tokenizer, resume_settings, train
+from .training import TrainedRun, build_model, build_tokenizer, resume_settings, train_language_model
 
 __all__ = [
     "PRESETS",
@@ -24,5 +24,5 @@ __all__ = [
     "resolve_settings",
     "resume_settings",
     "settings_to_json",
-    "train",
+    "train_language_model",
 ]

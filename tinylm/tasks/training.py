@@ -36,7 +36,7 @@ from tinylm.training import (
 from .language_modelling import LanguageModelling
 from .settings import TrainSettings, resolve_settings, settings_to_json
 
-__all__ = ["TrainedRun", "build_model", "build_tokenizer", "resume_settings", "train"]
+__all__ = ["TrainedRun", "build_model", "build_tokenizer", "resume_settings", "train_language_model"]
 
 SAMPLE_TOKENS = 300
 
@@ -65,7 +65,7 @@ class TrainedRun:
         return self.folder / "best"
 
 
-def train(
+def train_language_model(
     settings: TrainSettings,
     *,
     out: str | PathLike[str] | None = None,

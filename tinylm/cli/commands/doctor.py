@@ -59,7 +59,7 @@ def _print_numba() -> None:
     from tinylm_kernels.jit import kernel_cache_folder
 
     print(f"threads   {numba.get_num_threads()}, layer {_threading_layer(numba)}")
-    print(f"CPU       {codegen.get_host_cpu_features().count('+')} features, {_vector_width(codegen)}")
+    print(f"CPU       {platform.machine()} with {_vector_width(codegen)}")
     folder = kernel_cache_folder()
     if folder is None:
         print("cache     cannot be written: every process compiles its kernels again")

@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> None:
         for s in summaries
     ]
     _print_table([header, *rows])
+    for summary in summaries:
+        if summary.problem:
+            print(f"{summary.name}: {summary.problem}")
 
 
 def run_show(options: argparse.Namespace) -> None:

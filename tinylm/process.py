@@ -1,6 +1,7 @@
-"""What the process of the command line sets for itself before NumPy is loaded.
+"""What makes a process that trains fast. The command line does it for itself.
 
-A library must not change its host, so `import tinylm` sets none of this: an app that trains may call `prepare` first.
+A library must not change its host, so `import tinylm` does none of this. A script that trains may begin with
+`tinylm.prepare_process()`, best before NumPy is imported.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import ctypes
 import os
 import sys
 
-__all__ = ["prepare"]
+__all__ = ["prepare_process"]
 
 SETTINGS = {
     # Where a product runs in OpenBLAS' own threads, they spin for 2^4 clock cycles after it instead of 2^26, in which
@@ -23,8 +24,8 @@ SETTINGS = {
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
-def prepare() -> None:
-    """Set what the user has not set, and have freed memory kept for the next step."""
+def prepare_process() -> None:
+    """Set what the user has not set in the environment, and have freed memory kept for the next step."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     if sys.platform == "linux":
