@@ -39,6 +39,8 @@ import tinylm_kernels as K
 SLOWEST_REFERENCE = 2.0
 # A sample repeats a call until it takes this long, so that the clock's resolution and jitter do not show.
 SAMPLE = 0.01
+# Between candidates, until the OpenMP threads of the one before have gone to sleep.
+SETTLE = 0.01
 
 Run = Callable[[], Any]
 
@@ -159,6 +161,8 @@ def take_turns(candidates: dict[str, Run], rounds: int) -> dict[str, list[float]
     samples: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
+            time.sleep(SETTLE)
+            run()  # wakes this candidate's threads
             begin = time.perf_counter()
             for _ in range(repeats[name]):
                 run()

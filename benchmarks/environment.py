@@ -14,9 +14,8 @@ _parser = argparse.ArgumentParser(add_help=False)
 _parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
 THREADS: int = _parser.parse_known_args()[0].threads
 
-# Idle BLAS and OpenMP threads spin for a while by default, on the cores that the next candidate needs.
+# OpenBLAS' idle threads spin for 25 ms by default, on the cores that the next candidate needs.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for _name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = str(THREADS)
 
