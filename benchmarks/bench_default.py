@@ -70,7 +70,7 @@ def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
         settings.schedule,
         peak=settings.learning_rate,
         final=settings.final_learning_rate,
-        warmup=settings.warmup,
+        warmup=settings.warmup_steps,
         steps=settings.steps,
     )
     return settings, task, build_model(settings, tokenizer.vocab_size), schedule

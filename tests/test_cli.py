@@ -14,7 +14,7 @@ import pytest
 
 from tinylm.cli import build_parser, main
 
-SMALL = ["steps=10", "layers=1", "heads=2", "width=16", "context=16", "batch_size=4", "warmup=2", "validate_every=5"]
+SMALL = ["steps=10", "layers=1", "heads=2", "width=16", "context=16", "batch_size=4", "warmup=0.2", "validate_every=5"]
 SETTINGS = [word for pair in SMALL for word in ("--set", pair)]
 
 
@@ -85,7 +85,7 @@ def test_doctor_names_versions_and_kernels(capsys) -> None:
 
 
 def test_a_settings_file_is_read_and_overridden(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text("steps = 3\nlayers = 1\nwidth = 8\nheads = 2\nwarmup = 0\n", encoding="utf-8")
+    (tmp_path / "s.toml").write_text("steps = 3\nlayers = 1\nwidth = 8\nheads = 2\n", encoding="utf-8")
     arguments = ["train", str(folder / "text.txt"), "--config", str(tmp_path / "s.toml"), "--set", "steps=4"]
     assert main([*arguments, "--set", "context=8", "--out", str(tmp_path / "run")]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))

@@ -43,7 +43,7 @@ def test_without_numba_everything_runs_on_the_references_and_one_line_says_so() 
         "sys.modules['numba'] = None\n"
         "import tempfile, tinylm\n"
         "folder = tempfile.mkdtemp() + '/run'\n"
-        "settings = dict(steps=2, layers=1, width=8, heads=2, context=8, batch_size=2, warmup=0, validation=0.001)\n"
+        "settings = dict(steps=2, layers=1, width=8, heads=2, context=8, batch_size=2, validation=0.001)\n"
         "run = tinylm.train(out=folder, **settings)\n"
         "print(len(tinylm.load(run.best).generate('The ', max_tokens=5, seed=0)))\n"
     )

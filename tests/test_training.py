@@ -138,7 +138,7 @@ SMALL = {
     "width": 16,
     "context": 16,
     "batch_size": 4,
-    "warmup": 2,
+    "warmup": 0.1,
     "validate_every": 10,
     "checkpoint_every": 10,
     "dropout": 0.1,
@@ -263,7 +263,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_built_in_text_needs_no_file(tmp_path: Path) -> None:
-    run = tinylm.train(out=tmp_path / "run", steps=2, validation=0.01, **{**SMALL, "warmup": 0})
+    run = tinylm.train(out=tmp_path / "run", steps=2, validation=0.01, **SMALL)
     assert run.tokenizer.vocab_size > 90
 
 

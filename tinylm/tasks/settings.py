@@ -51,7 +51,7 @@ class TrainSettings:
     learning_rate: float = 3e-3  # the peak
     final_learning_rate: float = 9e-5
     schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
-    warmup: int = 100  # steps
+    warmup: float = 0.03  # share of the steps in which the rate rises to its peak
     beta1: float = 0.9  # for sgd, the momentum
     beta2: float = 0.99
     weight_decay: float = 0.1  # of matrices and embeddings
@@ -83,10 +83,15 @@ class TrainSettings:
             "final_learning_rate",
         ):
             _check_range(name, getattr(self, name), 0, float("inf"))
-        for name in ("validation", "dropout", "beta1", "beta2", "label_smoothing"):
+        for name in ("warmup", "validation", "dropout", "beta1", "beta2", "label_smoothing"):
             _check_range(name, getattr(self, name), 0, 1)
         if self.model == "gpt2" and self.width % self.heads:
             raise TinylmError(f"width={self.width} does not divide into heads={self.heads}")
+
+    @property
+    def warmup_steps(self) -> int:
+        """The steps of the warm-up."""
+        return round(self.warmup * self.steps)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -115,7 +120,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "initial_std": 0.02,
         "learning_rate": 1e-3,
         "final_learning_rate": 1e-4,
-        "warmup": 100,
+        "warmup": 0.05,  # 100 steps
         "beta1": 0.9,
         "beta2": 0.99,
         "weight_decay": 0.1,

@@ -92,7 +92,7 @@ def train_language_model(
             settings.schedule,
             peak=settings.learning_rate,
             final=settings.final_learning_rate,
-            warmup=settings.warmup,
+            warmup=settings.warmup_steps,
             steps=settings.steps,
         ),
         steps=settings.steps,
