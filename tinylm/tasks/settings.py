@@ -27,6 +27,16 @@ __all__ = [
 ]
 
 
+INFINITY = float("inf")
+
+# Settings, their smallest value, and the one they stay below.
+RANGES: tuple[tuple[str, float, float], ...] = (
+    ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
+    ("patience seed clip initial_std weight_decay learning_rate final_learning_rate", 0, INFINITY),
+    ("warmup validation dropout beta1 beta2 label_smoothing", 0, 1),
+)
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Everything that a run depends on. The same settings, data and machine give the same bits."""
@@ -68,23 +78,9 @@ class TrainSettings:
         _check_choice("model", self.model, ("gpt2", "lstm"))
         _check_choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
-        for name in ("context", "layers", "width", "heads", "embedding", "steps", "batch_size", "accumulate"):
-            _check_range(name, getattr(self, name), 1, float("inf"))
-        for name in ("validate_every", "checkpoint_every"):
-            _check_range(name, getattr(self, name), 1, float("inf"))
-        for name in (
-            "warmup",
-            "patience",
-            "seed",
-            "clip",
-            "initial_std",
-            "weight_decay",
-            "learning_rate",
-            "final_learning_rate",
-        ):
-            _check_range(name, getattr(self, name), 0, float("inf"))
-        for name in ("warmup", "validation", "dropout", "beta1", "beta2", "label_smoothing"):
-            _check_range(name, getattr(self, name), 0, 1)
+        for names, low, end in RANGES:
+            for name in names.split():
+                _check_range(name, getattr(self, name), low, end)
         if self.model == "gpt2" and self.width % self.heads:
             raise TinylmError(f"width={self.width} does not divide into heads={self.heads}")
 
@@ -101,7 +97,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 def _check_range(name: str, value: float, low: float, end: float) -> None:
     if not low <= value < end:
-        limits = f"at least {low}" if end == float("inf") else f"{low} <= {name} < {end}"
+        limits = f"at least {low}" if end == INFINITY else f"{low} <= {name} < {end}"
         raise TinylmError(f"{name} is {value}, expected {limits}")
 
 
