@@ -1,28 +1,24 @@
-"""Tensor: an array that remembers how it was computed, and the reverse pass over that memory.
+"""Tensor: an array that remembers how it was computed, and the decorator that makes functions write it down.
 
 A differentiable function takes arrays and returns its value with a *pullback*: the function that turns the gradient
-by its output into the gradients by its inputs. Each call adds a `Node` to a graph; `backward` walks the graph
-from the loss to the leaves, each node after all that depend on it, and frees it on the way.
+by its output into the gradients by its inputs. Each call adds a `Node` to a graph, which `graph` walks backwards.
 First-order gradients only.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
+from .graph import Node, add_to_leaf, run_backward
 from .observer import Operation, current_observer, current_path
 
-__all__ = ["Gradient", "Node", "Parameter", "Tensor", "differentiable", "no_grad"]
-
-# What a pullback returns for one input: the gradient itself, None where there is none, or a function
-# `gradient(out, accumulate)` that computes it only when it is wanted, straight into `out` where that is given.
-Gradient = Any
+__all__ = ["Parameter", "Tensor", "differentiable", "no_grad"]
 
 _grad_enabled: ContextVar[bool] = ContextVar("gradients are recorded", default=True)
 
@@ -35,24 +31,6 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _grad_enabled.reset(token)
-
-
-class Node:
-    """One recorded operation.
-
-    edges: for each input the place its gradient goes to: `(node, output index)` of the operation that made it, the
-    Tensor itself for a leaf, None where no gradient is wanted. gradients: what has arrived for each output.
-    """
-
-    __slots__ = ("edges", "gradients", "name", "operation", "outputs", "pullback")
-
-    def __init__(self, name: str, edges: list[Any], pullback: Callable[..., Any], outputs: tuple[np.ndarray, ...]):
-        self.name, self.edges = name, edges
-        self.pullback: Callable[..., Any] | None = pullback
-        self.gradients: list[Any] = [None] * len(outputs)
-        # Several outputs may be used in part: the shapes of the rest are needed to stand in with zeros.
-        self.outputs = [(o.shape, o.dtype) for o in outputs] if len(outputs) > 1 else None
-        self.operation: Operation | None = None
 
 
 class Tensor:
@@ -101,10 +79,10 @@ class Tensor:
                 "backward: this tensor depends on nothing with requires_grad=True, or it was made under no_grad"
             )
         if self.node is None:
-            _add_to_leaf(self, gradient)
+            add_to_leaf(self, gradient)
             return
         self.node.gradients[self.index] = gradient
-        _run_backward(self.node)
+        run_backward(self.node)
 
     def detach(self) -> Tensor:
         """The same array, cut off from the graph."""
@@ -311,87 +289,6 @@ def _edge(value: Any) -> Any:
 
 def _array(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
-
-
-def _run_backward(root: Node) -> None:
-    order = _topological_order(root)
-    while order:
-        node = order.pop()  # popping lets each node's arrays die as soon as they have been used
-        if node.pullback is None:
-            raise RuntimeError(
-                f"backward: the graph through {node.name!r} was freed by an earlier backward; run the forward again"
-            )
-        gradients = _fill_missing(node) if node.outputs else node.gradients
-        if node.operation is not None:
-            node.operation.gradients = tuple(gradients)
-            node.operation.observer.backward(node.operation)
-        edges, pullback, name = node.edges, node.pullback, node.name
-        node.edges, node.pullback, node.gradients, node.operation = [], None, [None] * len(node.gradients), None
-        results = pullback(*gradients)
-        if len(results) < len(edges):
-            raise TypeError(f"{name}: its pullback returned {len(results)} gradients for {len(edges)} inputs")
-        for position, (edge, result) in enumerate(zip(edges, results, strict=False)):
-            if edge is None:
-                continue
-            if result is None:
-                raise TypeError(f"{name} has no gradient by its argument {position}, but one is needed")
-            if isinstance(edge, tuple):
-                _add_to_node(edge[0], edge[1], result)
-            else:
-                _add_to_leaf(edge, result)
-
-
-def _topological_order(root: Node) -> list[Node]:
-    """The nodes that lead to `root`, each after all its inputs; depth first with a stack of our own.
-
-    A node may pull back only once the gradients of everything computed from it have arrived: visiting in any other
-    order would send on a partial sum. Recursion would fail at the depth of a long sequence.
-    """
-    order, seen, stack = [], {root}, [(root, iter(root.edges))]
-    while stack:
-        node, edges = stack[-1]
-        for edge in edges:
-            if isinstance(edge, tuple) and edge[0] not in seen:
-                seen.add(edge[0])
-                stack.append((edge[0], iter(edge[0].edges)))
-                break
-        else:
-            order.append(node)
-            stack.pop()
-    return order
-
-
-def _fill_missing(node: Node) -> Sequence[Any]:
-    return [
-        np.zeros(shape, dtype) if gradient is None else gradient
-        for gradient, (shape, dtype) in zip(node.gradients, node.outputs or (), strict=True)
-    ]
-
-
-def _add_to_node(node: Node, index: int, gradient: Gradient) -> None:
-    if callable(gradient):
-        gradient = gradient(None, False)
-    before = node.gradients[index]
-    # Never in place: a pullback may have handed the same array to two inputs.
-    node.gradients[index] = gradient if before is None else before + gradient
-
-
-def _add_to_leaf(leaf: Tensor, gradient: Gradient) -> None:
-    if callable(gradient):
-        if leaf.grad is None:
-            leaf.grad = gradient(leaf.gradient_buffer, False)
-        else:
-            leaf.grad = gradient(leaf.grad, True)
-        return
-    if gradient.shape != leaf.shape:
-        raise ValueError(f"backward: a gradient of shape {gradient.shape} arrived at a leaf of shape {leaf.shape}")
-    if leaf.grad is not None:
-        leaf.grad += gradient
-    elif leaf.gradient_buffer is not None:
-        leaf.gradient_buffer[...] = gradient
-        leaf.grad = leaf.gradient_buffer
-    else:
-        leaf.grad = np.array(gradient, dtype=leaf.dtype)
 
 
 # `functional` is built with `differentiable`, and the operators above are built with `functional`.
