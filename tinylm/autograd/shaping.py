@@ -8,6 +8,7 @@ import numpy as np
 
 from tinylm_kernels import array_module
 
+from .elementwise import unbroadcast
 from .tensor import Tensor, differentiable
 
 __all__ = ["broadcast_to", "concatenate", "getitem", "reshape", "split", "stack", "transpose"]
@@ -29,8 +30,6 @@ def transpose(x, *, axes=None):
 @differentiable
 def broadcast_to(x, *, shape):
     """x repeated to a shape, by NumPy's rules."""
-    from .elementwise import unbroadcast
-
     return array_module(x).broadcast_to(x, shape), lambda dy: (unbroadcast(dy, x),)
 
 

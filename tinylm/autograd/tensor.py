@@ -241,7 +241,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
     value is an array or a tuple of arrays. `pullback(dy)`, with one gradient for each output, returns a tuple with
     one `Gradient` for each positional argument, those with a default value included.
     """
-    name = function.__name__
+    name = function.__name__.lstrip("_")
 
     @functools.wraps(function)
     def record(*inputs: Any, **settings: Any) -> Any:
