@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Both are read once, when NumPy's BLAS and the OpenMP library load: without them the idle threads of one spin
 # on the cores that the other needs.
@@ -12,6 +13,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
 
 from hypothesis import HealthCheck, settings
+
+# Started in the background by a shell, this process and its children would ignore Ctrl-C; some tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": False}
 

@@ -138,11 +138,14 @@ def test_an_interrupt_saves_and_says_how_to_go_on(folder: Path, tmp_path: Path, 
     process = subprocess.Popen(
         [*arguments, "--set", "steps=100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 100
-    while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 100
+        while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0, err
     assert f"--resume {run}" in out
     assert list((run / "checkpoints").iterdir())
