@@ -33,10 +33,12 @@ from .vectors import (
 __all__ = [
     "ADD",
     "ALL",
+    "CHAIN",
     "FLOAT",
     "PANEL",
     "REPLACE",
     "ROWS",
+    "SPLIT",
     "aligned",
     "pack",
     "pack_transposed",
@@ -56,10 +58,13 @@ def _has_32_registers() -> bool:
     return config.CPU_NAME is None and "+avx512f" in get_host_cpu_features()
 
 
-# The register tile is ROWS x PANEL floats. With 32 registers of 16 floats: 16 sums, enough to hide the
-# latency of a multiply-add on any core, and two loads of b for 16 multiply-adds. With 16 registers of 8
-# floats (AVX2): 8 sums in registers. Both reach 110 GFLOP/s on a Zen 4 core, whose peak is about 118.
-ROWS, PANEL = (8, 32) if _has_32_registers() else (4, 16)
+# The register tile is ROWS x PANEL floats, each the sum of SPLIT partial ones that take the terms in turn: two of
+# half the length have a smaller rounding error, and more sums hide the latency of a multiply-add. 16 vectors of
+# sums fill half of the 32 registers of AVX-512; with the 16 registers of 8 floats of AVX2 there are 8, in 4 vectors.
+# Both reach 110 GFLOP/s on a Zen 4 core, whose peak is about 118.
+ROWS, PANEL, SPLIT = (4, 32, 2) if _has_32_registers() else (4, 16, 1)
+# So many terms are summed at a time, and then added to what there is: the part of b that they need stays in the cache.
+CHAIN = np.int64(128)
 
 
 @intrinsic
@@ -96,47 +101,65 @@ def transpose(typingctx, source, source_row, rows, columns, target, target_row, 
     return types.void(*[types.int64] * 6, types.float32), codegen
 
 
-def _tile_sums(builder, targets, add):
-    """What the sums of a tile start from: the values in c where `add` holds, else zeros."""
-    with builder.if_else(add) as (then, otherwise):
-        with then:
-            present = [builder.load(t, align=4) for t in targets]
-            then_block = builder.block
-        with otherwise:
-            otherwise_block = builder.block
-    sums = []
-    for value in present:
-        phi = builder.phi(VECTOR)
-        phi.add_incoming(value, then_block)
-        phi.add_incoming(ir.Constant(VECTOR, None), otherwise_block)
-        sums.append(phi)
-    return sums
-
-
-def _tile_terms(builder, sums, rows, a_step, b, b_row, n):
-    """The loop over the n > 0 terms of each sum."""
-    width = len(sums) // ROWS
-    before = builder.block
-    loop, after = builder.append_basic_block("terms"), builder.append_basic_block("sums")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    k, a_at, b_at = (builder.phi(I64) for _ in range(3))
-    running = [builder.phi(VECTOR) for _ in sums]
+def _add_terms(builder, sums, rows, a_at, b_at):
+    """Each sum plus its next term: the floats at `a_at` behind each row of a, times the vectors at `b_at`."""
+    width = len(sums) // len(rows)
     right = [emit_load(builder, builder.add(b_at, I64(LINE * v))) for v in range(width)]
     results = []
     for i, row in enumerate(rows):
         left = emit_splat(builder, builder.load(pointer_to(builder, builder.add(row, a_at), F32)))
         for v in range(width):
             term = builder.fmul(left, right[v], flags=FLAGS)
-            results.append(builder.fadd(running[i * width + v], term, flags=FLAGS))
-    next_k = builder.add(k, I64(1))
-    steps = [next_k, builder.add(a_at, a_step), builder.add(b_at, b_row), *results]
-    starts = [I64(0), I64(0), b, *sums]
-    for phi, start, step in zip((k, a_at, b_at, *running), starts, steps, strict=True):
+            results.append(builder.fadd(sums[i * width + v], term, flags=FLAGS))
+    return results
+
+
+def _merge(builder, values, block, alternatives, other_block):
+    """`values` after coming from `block`, `alternatives` after `other_block`."""
+    merged = []
+    for value, alternative in zip(values, alternatives, strict=True):
+        phi = builder.phi(value.type)
+        phi.add_incoming(value, block)
+        phi.add_incoming(alternative, other_block)
+        merged.append(phi)
+    return merged
+
+
+def _pairs_of_terms(builder, sums, rows, a_step, b, b_row, n):
+    """The loop over pairs of terms, n > 1: where a and b go on, and the sums, all the first parts before the second."""
+    before, size = builder.block, len(sums) // SPLIT
+    loop, after = builder.append_basic_block("pairs"), builder.append_basic_block("summed")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    starts = [I64(2), I64(0), b, *sums]
+    phis = [builder.phi(start.type) for start in starts]
+    k, a_at, b_at, *running = phis
+    for term in range(2):
+        part = slice(term % SPLIT * size, (term % SPLIT + 1) * size)
+        running[part] = _add_terms(builder, running[part], rows, a_at, b_at)
+        a_at, b_at = builder.add(a_at, a_step), builder.add(b_at, b_row)
+    results = [builder.add(k, I64(2)), a_at, b_at, *running]
+    for phi, start, result in zip(phis, starts, results, strict=True):
         phi.add_incoming(start, before)
-        phi.add_incoming(step, loop)
-    builder.cbranch(builder.icmp_signed("<", next_k, n), loop, after)
+        phi.add_incoming(result, loop)
+    builder.cbranch(builder.icmp_signed("<=", results[0], n), loop, after)
     builder.position_at_end(after)
+    return results[1:]
+
+
+def _tile_sums(builder, width, rows, a_step, b, b_row, n):
+    """The sums of a register tile over n > 0 terms."""
+    size, before = len(rows) * width, builder.block
+    sums = [ir.Constant(VECTOR, None)] * (SPLIT * size)
+    with builder.if_then(builder.icmp_signed(">", n, I64(1))):
+        summed, within = _pairs_of_terms(builder, sums, rows, a_step, b, b_row, n), builder.block
+    a_at, b_at, *sums = _merge(builder, [I64(0), b, *sums], before, summed, within)
+    results, before = sums[:size], builder.block
+    with builder.if_then(builder.trunc(n, ir.IntType(1))):  # the last of an odd number of terms
+        longer, within = _add_terms(builder, results, rows, a_at, b_at), builder.block
+    results = _merge(builder, results, before, longer, within)
+    for part in range(size, SPLIT * size, size):
+        results = [builder.fadd(r, s, flags=FLAGS) for r, s in zip(results, sums[part : part + size], strict=True)]
     return results
 
 
@@ -153,10 +176,15 @@ def _tile(width):
                 target = builder.add(c, builder.mul(I64(i), c_row))
                 for v in range(width):
                     targets.append(pointer_to(builder, builder.add(target, I64(LINE * v)), VECTOR))
-            sums = _tile_sums(builder, targets, add)
-            results = _tile_terms(builder, sums, rows, a_step, b, b_row, n)
-            for target, result in zip(targets, results, strict=True):
-                builder.store(result, target, align=4)
+            sums = _tile_sums(builder, width, rows, a_step, b, b_row, n)
+            with builder.if_else(add) as (then, otherwise):
+                with then:
+                    for target, value in zip(targets, sums, strict=True):
+                        present = builder.load(target, align=4)
+                        builder.store(builder.fadd(present, value, flags=FLAGS), target, align=4)
+                with otherwise:
+                    for target, value in zip(targets, sums, strict=True):
+                        builder.store(value, target, align=4)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 9, types.boolean), codegen
@@ -174,23 +202,27 @@ def product(a, a_row, a_step, rows, b, b_row, columns, n, c, c_row, add, skip, r
     Element (i, k) of a lies at a + i a_row + k a_step, row k of b at b + k b_row, row i of c at c + i
     c_row, all in bytes. columns is a multiple of 16, and c has room for rows up to the next multiple of
     ROWS. Triangles: the tile of rows from i leaves out the terms before i - skip, those from i + ROWS +
-    reach on, and (leaving c as it is) panels of columns that lie before i - begin altogether. ALL
+    reach on, and (leaving c as it is) blocks of 16 columns that lie before i - begin altogether. ALL
     for all three gives the whole product.
     """
-    column = 0
-    while column < columns:
-        wide = column + PANEL <= columns
-        for i in range(0, rows, ROWS):
-            first, stop = max(0, i - skip), min(n, i + ROWS + reach)
-            if stop <= first or column + PANEL <= i - begin:
-                continue
-            a_at, b_at = a + i * a_row + first * a_step, b + first * b_row + column * 4
-            last, c_at = rows - 1 - i, c + i * c_row + column * 4
-            if wide:
-                _panel_tile(a_at, a_row, a_step, last, b_at, b_row, stop - first, c_at, c_row, add)
-            else:
-                _narrow_tile(a_at, a_row, a_step, last, b_at, b_row, stop - first, c_at, c_row, add)
-        column += PANEL if wide else LANES
+    for column in range(0, columns, PANEL):
+        end = min(column + PANEL, columns)
+        for k in range(0, n, CHAIN):
+            for i in range(0, rows, ROWS):
+                left = max(column, (i - begin) & -LANES)
+                first, stop = max(k, i - skip), min(n, k + CHAIN, i + ROWS + reach)
+                if left >= end or first >= stop:
+                    continue
+                a_at, b_at, c_at = (
+                    a + i * a_row + first * a_step,
+                    b + first * b_row + left * 4,
+                    c + i * c_row + left * 4,
+                )
+                last, terms, add_now = rows - 1 - i, stop - first, add or k > max(0, i - skip)
+                if end - left == PANEL:
+                    _panel_tile(a_at, a_row, a_step, last, b_at, b_row, terms, c_at, c_row, add_now)
+                else:
+                    _narrow_tile(a_at, a_row, a_step, last, b_at, b_row, terms, c_at, c_row, add_now)
 
 
 @jit

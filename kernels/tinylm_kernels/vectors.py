@@ -13,6 +13,7 @@ leaves alone: code that uses them may be compiled with any flags.
 from __future__ import annotations
 
 import operator
+from functools import partial
 
 import numpy as np
 from llvmlite import ir
@@ -33,6 +34,7 @@ __all__ = [
     "largest",
     "load",
     "load_some",
+    "log",
     "peek",
     "poke",
     "read",
@@ -259,12 +261,13 @@ hide_before = intrinsic(_fill_before(-np.inf))  # -inf in the lanes below n
 zero_before = intrinsic(_fill_before(0.0))  # 0 in the lanes below n
 
 
+def _multiply_add(builder, a, b, c):
+    return builder.fadd(builder.fmul(a, b, flags=FLAGS), c, flags=FLAGS)
+
+
 def _exp_parts(builder, x):
     """(e^r - 1, 2^n) with x = n ln 2 + r, as in simd.py."""
-
-    def multiply_add(a, b, c):
-        return builder.fadd(builder.fmul(a, b, flags=FLAGS), c, flags=FLAGS)
-
+    multiply_add = partial(_multiply_add, builder)
     rounded = multiply_add(x, _constant(simd.LOG2_E), _constant(simd.ROUND))
     n = builder.fsub(rounded, _constant(simd.ROUND), flags=FLAGS)
     r = multiply_add(n, _constant(-simd.LN_2_HIGH), x)
@@ -299,6 +302,33 @@ def _expm1(typingctx, x):
         y, power = _exp_parts(builder, args[0])
         rest = builder.fsub(power, _constant(1), flags=FLAGS)
         return builder.fadd(builder.fmul(power, y, flags=FLAGS), rest, flags=FLAGS)
+
+    return vector(vector), codegen
+
+
+@intrinsic
+def log(typingctx, x):
+    """ln x for normal x > 0, and NaN for NaN; what other x give is finite.
+
+    x = 2^n m with m from sqrt(1/2) to sqrt(2), and ln m = 2 artanh z, z = (m - 1) / (m + 1), by its series.
+    """
+
+    def codegen(context, builder, sig, args):
+        (x,) = args
+        root = ir.Constant(LANES_I32, [int(np.float32(0.5**0.5).view(np.int32))] * LANES)
+        bits = builder.bitcast(x, LANES_I32)
+        n = builder.ashr(builder.sub(bits, root), ir.Constant(LANES_I32, [23] * LANES))
+        m = builder.sub(bits, builder.shl(n, ir.Constant(LANES_I32, [23] * LANES)))
+        n, m = builder.sitofp(n, VECTOR), builder.bitcast(m, VECTOR)
+        z = builder.fdiv(builder.fsub(m, _constant(1)), builder.fadd(m, _constant(1)))
+        square = builder.fmul(z, z)
+        y = _constant(2 / 9)
+        for c in (2 / 7, 2 / 5, 2 / 3):
+            y = _multiply_add(builder, y, square, _constant(c))
+        small = _multiply_add(builder, n, _constant(simd.LN_2_LOW), builder.fadd(z, z))
+        y = _multiply_add(builder, builder.fmul(y, square), z, small)
+        y = _multiply_add(builder, n, _constant(simd.LN_2_HIGH), y)
+        return builder.select(builder.fcmp_unordered("uno", x, x), x, y)
 
     return vector(vector), codegen
 

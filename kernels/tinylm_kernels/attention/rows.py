@@ -4,8 +4,8 @@ import numpy as np
 
 from ..jit import jit
 from ..products import aligned
-from ..vectors import LANES, LINE, exp, larger, largest, load, peek, poke, read, splat, store, total
-from .tiles import KEYS, LOWEST, LSE, K, Q, V, Y, _finish_row, _place, padded
+from ..vectors import LANES, LINE, exp, larger, largest, load, peek, poke, read, splat, store, total, write
+from .tiles import KEYS, LOWEST, LSE, K, Q, V, Y, _place, padded
 
 
 @jit
@@ -74,4 +74,8 @@ def forward_row(scratch, places, key_mask, shape, causal, scale, b, h, t):
         factor = exp(splat(before) - base)
         sum_ = sum_ * largest(factor) + total(sums)
         _add_values(o, factor, s, v, places[V, 3], keys, D)
-    _finish_row(_place(places[Y], b, h, t), o, D, peak, sum_, _place(places[LSE], b, h, t))
+    y = _place(places[Y], b, h, t)
+    inverse = splat(np.float32(0) if sum_ == 0 else np.float32(1) / sum_)  # 0 for a query that sees no key
+    for c in range(0, D, LANES):
+        write(y + c * 4, load(o + c * 4) * inverse, D - c)
+    poke(_place(places[LSE], b, h, t), np.float32(-np.inf) if sum_ == 0 else peak + np.log(sum_))

@@ -9,7 +9,7 @@ Source: Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4; Milakov and Gimel
 import numpy as np
 
 from ..jit import jit
-from ..products import ADD, ALL, FLOAT, REPLACE, ROWS, aligned, pack, pack_transposed, product
+from ..products import ADD, ALL, CHAIN, FLOAT, REPLACE, ROWS, SPLIT, aligned, pack, pack_transposed, product
 from ..vectors import (
     LANES,
     LINE,
@@ -17,12 +17,11 @@ from ..vectors import (
     hide_before,
     larger,
     load,
-    load_some,
+    log,
     peek,
     poke,
     splat,
     store,
-    total,
     write,
     zero_before,
 )
@@ -31,6 +30,7 @@ from ..vectors import (
 QUERIES, KEYS = 64, 64
 ROW = np.int64(4 * QUERIES)  # bytes from key to key in a tile of scores
 LOWEST = np.float32(-3.4028235e38)  # the least finite float
+TINY = np.float32(1.17549435e-38)  # the least normal float; its inverse is finite
 # The rows of the table of places (address and three strides of each array).
 Q, K, V, Y, LSE, DY, DQ, DK, DV = range(9)
 
@@ -43,18 +43,22 @@ def _place(place, b, h, t):
 
 @jit
 def _hidden(key_mask, b, key, shift, columns):
-    """How many of a tile's first queries do not see a key: those before key - shift, all if it is masked."""
+    """(first, stop): a key is not seen by the first `stop` queries of a tile, all of them if it is masked.
+
+    That must be written to its scores from the block of 16 queries at `first` on; products read no earlier ones.
+    """
     if key_mask.size and not key_mask[b, key]:
-        return columns
-    return key - shift
+        return np.int64(0), columns
+    hidden = min(key - shift, columns)
+    return max(np.int64(0), (hidden - ROWS) & -LANES), hidden
 
 
 @jit
 def _hide(s, key_mask, b, k0, keys, shift, columns):
     """-inf for the scores between queries and keys that do not see each other."""
     for r in range(keys):
-        hidden = _hidden(key_mask, b, k0 + r, shift, columns)
-        for c in range(0, min(hidden, columns), LANES):
+        first, hidden = _hidden(key_mask, b, k0 + r, shift, columns)
+        for c in range(first, hidden, LANES):
             at = s + r * ROW + c * 4
             store(at, hide_before(load(at), hidden - c))
 
@@ -90,18 +94,31 @@ def _scale_rows(x, rows, row, factors):
 
 
 @jit
-def _finish_row(y, o, D, peak, sum_, log_sum_exp):
-    """Divide by the sum of the weights, 0 for a query that sees no key."""
-    inverse = splat(np.float32(0) if sum_ == 0 else np.float32(1) / sum_)
-    for c in range(0, D, LANES):
-        write(y + c * 4, load(o + c * 4) * inverse, D - c)
-    poke(log_sum_exp, np.float32(-np.inf) if sum_ == 0 else peak + np.log(sum_))
+def _finish(o, row, queries, D, peaks, totals, factors, y, y_row, log_sum_exp):
+    """Divide by the sums of the weights, and write; zeros for a query that sees no key."""
+    for c in range(0, queries, LANES):
+        sums = load(totals + c * 4)
+        store(factors + c * 4, splat(np.float32(1)) / larger(splat(TINY), sums))
+        write(log_sum_exp + c * 4, load(peaks + c * 4) + log(sums), queries - c)
+    for r in range(queries):
+        factor = splat(peek(factors + r * 4))
+        for c in range(0, D, LANES):
+            write(y + r * y_row + c * 4, load(o + r * row + c * 4) * factor, D - c)
 
 
 @jit
 def padded(D):
     """The bytes of a row of D floats in whole cache lines."""
     return (D + LANES - 1) // LANES * LINE
+
+
+@jit
+def _whole_vectors(at, at_row, rows, D, buffer):
+    """(address, bytes from row to row) of rows that can be read in whole vectors: as they lie, or copied and padded."""
+    if D % LANES == 0:
+        return at, at_row
+    pack(at, at_row, rows, D, buffer, padded(D))
+    return buffer, padded(D)
 
 
 @jit
@@ -141,20 +158,19 @@ def forward_tile(scratch, places, key_mask, shape, causal, scale, b, h, q0):
             _softmax_step(s + c * 4, visible, peaks + c * 4, totals + c * 4, factors + c * 4)
         if k0:
             _scale_rows(o, queries, row, factors)
-        pack(_place(places[V], b, h, k0), places[V, 3], keys, D, packed_v, row)
-        add = k0 > 0
-        product(s, FLOAT, ROW, queries, packed_v, row, row // 4, keys, o, row, add, ALL, diagonal, ALL)
-    for r in range(queries):
-        y, log_sum_exp = _place(places[Y], b, h, q0 + r), _place(places[LSE], b, h, q0 + r)
-        _finish_row(y, o + r * row, D, peek(peaks + r * 4), peek(totals + r * 4), log_sum_exp)
+        v_at, v_row = _whole_vectors(_place(places[V], b, h, k0), places[V, 3], keys, D, packed_v)
+        product(s, FLOAT, ROW, queries, v_at, v_row, row // 4, keys, o, row, k0 > 0, ALL, diagonal, ALL)
+    y, log_sum_exp = _place(places[Y], b, h, q0), _place(places[LSE], b, h, q0)
+    _finish(o, row, queries, D, peaks, totals, factors, y, places[Y, 3], log_sum_exp)
 
 
 @jit
-def _gradient_step(s, dp, keys, columns, lses, deltas):
-    """Turn the scores s into the weights p = exp(s - lse) and dp into ds = p (dp - delta)."""
-    for c in range(0, columns * 4, LINE):
-        lse, delta = load(lses + c), load(deltas + c)
-        for at in range(c, c + keys * ROW, ROW):
+def _gradient_step(s, dp, keys, columns, diagonal, lses, deltas):
+    """Turn the scores s into the weights p = exp(s - lse) and dp into ds = p (dp - delta), where a query sees a key."""
+    for c in range(0, columns, LANES):
+        lse, delta = load(lses + c * 4), load(deltas + c * 4)
+        for r in range(min(keys, c + LANES + diagonal)):
+            at = r * ROW + c * 4
             p = exp(load(s + at) - lse)
             store(s + at, p)
             store(dp + at, p * (load(dp + at) - delta))
@@ -164,28 +180,36 @@ def _gradient_step(s, dp, keys, columns, lses, deltas):
 def _hide_gradients(s, dp, key_mask, b, k0, keys, shift, columns):
     """0 for the weights and gradients between queries and keys that do not see each other."""
     for r in range(keys):
-        hidden = _hidden(key_mask, b, k0 + r, shift, columns)
-        for c in range(0, min(hidden, columns), LANES):
+        first, hidden = _hidden(key_mask, b, k0 + r, shift, columns)
+        for c in range(first, hidden, LANES):
             at = r * ROW + c * 4
             store(s + at, zero_before(load(s + at), hidden - c))
             store(dp + at, zero_before(load(dp + at), hidden - c))
 
 
 @jit
-def _rows_for_backward(places, b, h, q0, queries, columns, D, row, dy, lses, deltas):
-    """Per query its log_sum_exp, made such that hidden and missing queries get weights 0, and sum(dy y)."""
+def _sums_for_backward(places, b, h, q0, queries, columns, D, dyt, yt, lses, deltas):
+    """Per query its log_sum_exp, made such that hidden and missing queries get weights 0, and sum(dy y).
+
+    That sum is made in the very order of `product`, which makes dp: where one key has nearly all the weight, y is its
+    value, and dp - sum(dy y) must vanish.
+    """
     for r in range(columns):
-        lse, delta = np.float32(np.inf), np.float32(0)
+        lse = np.float32(-np.inf)
         if r < queries:
             lse = peek(_place(places[LSE], b, h, q0 + r))
-            lse = np.float32(np.inf) if lse == -np.inf else lse
-            y = _place(places[Y], b, h, q0 + r)
-            sums = splat(np.float32(0))
-            for c in range(0, D, LANES):
-                sums = sums + load(dy + r * row + c * 4) * load_some(y + c * 4, D - c)
-            delta = total(sums)
-        poke(lses + r * 4, lse)
-        poke(deltas + r * 4, delta)
+        poke(lses + r * 4, np.float32(np.inf) if lse == -np.inf else lse)
+    for c in range(0, columns * 4, LINE):
+        delta = splat(np.float32(0))
+        for first in range(0, D, CHAIN):
+            chain = splat(np.float32(0))
+            for part in range(SPLIT):
+                sums = splat(np.float32(0))
+                for k in range(first + part, min(D, first + CHAIN), SPLIT):
+                    sums = sums + load(dyt + k * ROW + c) * load(yt + k * ROW + c)
+                chain = chain + sums
+            delta = delta + chain
+        store(deltas + c, delta)
 
 
 @jit
@@ -215,12 +239,12 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
     for at in range(dk, qt, LINE):
         store(at, splat(np.float32(0)))
     dyt = qt + row * QUERIES
-    q, dy, dq = dyt + row * QUERIES, dyt + 2 * row * QUERIES, dyt + 3 * row * QUERIES
+    packed_q, packed_dy, dq = dyt + row * QUERIES, dyt + 2 * row * QUERIES, dyt + 3 * row * QUERIES
     s = dq + row * QUERIES
     dp = s + ROW * (KEYS + ROWS)
     lses = dp + ROW * (KEYS + ROWS)
     deltas = lses + ROW
-    pack(_place(places[K], b, h, start), places[K, 3], S, D, packed_k, row)
+    all_k, all_k_row = _whole_vectors(_place(places[K], b, h, start), places[K, 3], S, D, packed_k)
     for q0 in range(0, T, QUERIES):
         queries = min(QUERIES, T - q0)
         columns = (queries + LANES - 1) // LANES * LANES
@@ -228,9 +252,10 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
         dy_at, dy_row = _place(places[DY], b, h, q0), places[DY, 3]
         pack_transposed(q_at, q_row, queries, D, qt, ROW, scale)
         pack_transposed(dy_at, dy_row, queries, D, dyt, ROW, np.float32(1))
-        pack(q_at, q_row, queries, D, q, row)
-        pack(dy_at, dy_row, queries, D, dy, row)
-        _rows_for_backward(places, b, h, q0, queries, columns, D, row, dy, lses, deltas)
+        pack_transposed(_place(places[Y], b, h, q0), places[Y, 3], queries, D, dq, ROW, np.float32(1))
+        _sums_for_backward(places, b, h, q0, queries, columns, D, dyt, dq, lses, deltas)
+        q_at, q_row = _whole_vectors(q_at, q_row, queries, D, packed_q)
+        dy_at, dy_row = _whole_vectors(dy_at, dy_row, queries, D, packed_dy)
         # In whole register tiles: what those add to the next keys' dk and dv must be zeros.
         seen = min(S, (q0 + queries + S - T + ROWS - 1) // ROWS * ROWS) if causal else S
         for k0 in range(0, seen, KEYS):
@@ -241,13 +266,13 @@ def backward_head(scratch, places, key_mask, shape, causal, scale, b, h):
             at = k0 * row
             product(k_at, k_row, FLOAT, keys, qt, ROW, columns, D, s, ROW, REPLACE, ALL, ALL, diagonal)
             product(v_at, v_row, FLOAT, keys, dyt, ROW, columns, D, dp, ROW, REPLACE, ALL, ALL, diagonal)
-            _gradient_step(s, dp, keys, columns, lses, deltas)
+            _gradient_step(s, dp, keys, columns, diagonal, lses, deltas)
             if key_mask.size or diagonal < keys:
                 _hide_gradients(s, dp, key_mask, b, k0, keys, k0 + diagonal, columns)
-            product(s, ROW, FLOAT, keys, dy, row, row // 4, queries, dv + at, row, ADD, diagonal, ALL, ALL)
-            product(dp, ROW, FLOAT, keys, q, row, row // 4, queries, dk + at, row, ADD, diagonal, ALL, ALL)
-            at, add = packed_k + k0 * row, k0 > 0
-            product(dp, FLOAT, ROW, queries, at, row, row // 4, keys, dq, row, add, ALL, diagonal, ALL)
+            product(s, ROW, FLOAT, keys, dy_at, dy_row, row // 4, queries, dv + at, row, ADD, diagonal, ALL, ALL)
+            product(dp, ROW, FLOAT, keys, q_at, q_row, row // 4, queries, dk + at, row, ADD, diagonal, ALL, ALL)
+            at = all_k + k0 * all_k_row
+            product(dp, FLOAT, ROW, queries, at, all_k_row, row // 4, keys, dq, row, k0 > 0, ALL, diagonal, ALL)
         _write_rows(dq, row, queries, D, scale, places[DQ], b, h, q0)
     _write_rows(dk, row, S, D, scale, places[DK], b, h, start)
     _write_rows(dv, row, S, D, np.float32(1), places[DV], b, h, start)

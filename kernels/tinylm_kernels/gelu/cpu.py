@@ -9,10 +9,10 @@ import numpy as np
 from numba import prange
 
 from ..jit import EXACT, Twins, as_carray, deliver, jit, room_for
-from ..simd import sigmoid
+from ..simd import exp, minimum, sigmoid
 from .reference import CUBIC, SQRT_2_OVER_PI, gelu, gelu_backward
 
-ONE = np.float32(1)
+ZERO, ONE = np.float32(0), np.float32(1)
 # 2u = x (LINEAR + CUBED x^2), and its slope d 2u / dx = LINEAR + 3 CUBED x^2.
 LINEAR = np.float32(2 * SQRT_2_OVER_PI)
 CUBED = np.float32(2 * SQRT_2_OVER_PI * CUBIC)
@@ -26,9 +26,13 @@ def _value(x):
 
 @jit(fastmath=EXACT, forceinline=True)
 def _slope(x):
+    """s + x s (1 - s) d 2u / dx with s = sigmoid(2u), where 1 - s, which would cancel, is e^-2u s."""
     square = x * x
-    s = sigmoid(x * (LINEAR + CUBED * square))
-    return s + x * s * (ONE - s) * (LINEAR + CUBED_3 * square)
+    twice_u = x * (LINEAR + CUBED * square)
+    power = exp(minimum(twice_u, -twice_u))  # of -|2u|: no overflow
+    s = ONE / (ONE + power)
+    product = power * s * s
+    return (s if x > ZERO else power * s) + x * product * (LINEAR + CUBED_3 * square)
 
 
 @partial(Twins, fastmath=EXACT)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from ..jit import Twins, as_carray, as_rows, deliver, jit, room_for
+from ..simd import maximum
 from .reference import layer_norm, layer_norm_backward
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -22,11 +23,16 @@ def _row(x, weight, bias, eps, y):
     for j in range(len(x)):
         total += x[j]
     mean = total / count
-    squares = ZERO
+    squares, rest = ZERO, ZERO
     for j in range(len(x)):
         centred = x[j] - mean
         squares += centred * centred
-    rstd = ONE / np.sqrt(squares / count + np.float32(eps))
+        rest += centred
+    # What the rounding of the first mean left: it matters where the mean is large beside the deviations from it.
+    rest /= count
+    mean += rest
+    variance = maximum(ZERO, squares / count - rest * rest)
+    rstd = ONE / np.sqrt(variance + np.float32(eps))
     for j in range(len(x)):
         y[j] = (x[j] - mean) * rstd * weight[j] + bias[j]
     return mean, rstd
