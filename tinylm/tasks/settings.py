@@ -54,21 +54,21 @@ class TrainSettings:
     dropout: float = 0.0
     tie_embeddings: bool = True  # the output projection is the embedding, where their sizes agree
     initial_std: float = 0.05  # of the first weights; of the LSTM, 1 / sqrt(size) instead
-    steps: int = 3300
+    steps: int = 2500
     batch_size: int = 12  # windows a step
     accumulate: int = 1  # slices a batch is cut into, to need less memory
     optimizer: str = "adamw"  # adamw, adam or sgd
     learning_rate: float = 3e-3  # the peak
     final_learning_rate: float = 9e-5
     schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
-    warmup: float = 0.03  # share of the steps in which the rate rises to its peak
+    warmup: float = 0.04  # share of the steps in which the rate rises to its peak
     beta1: float = 0.9  # for sgd, the momentum
     beta2: float = 0.99
     weight_decay: float = 0.1  # of matrices and embeddings
     clip: float = 1.0  # largest norm of the gradients; 0 for no limit
     label_smoothing: float = 0.0
     seed: int = 0
-    validate_every: int = 300  # steps
+    validate_every: int = 250  # steps
     checkpoint_every: int = 500  # steps
     patience: int = 0  # validations without a better one before the run stops; 0 never stops early
 
