@@ -32,6 +32,8 @@ def main() -> None:
     setup = f"{options.preset}:{options.steps or 0}"
     engines = {"tinylm": Engine(tinylm_worker, setup, options.threads)}
     engines["torch"] = Engine(torch_worker, setup, options.threads)
+    for engine in engines.values():
+        engine.ask(0)  # until both have loaded what they need
     seconds = dict.fromkeys(engines, 0.0)
     print(f"{'step':>6}  {'tinylm':>18}  {'torch':>18}     validation, bits per character, and seconds so far")
     finished = False
