@@ -55,7 +55,7 @@ def main() -> None:
 
 def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
     """Settings, task, first weights as a model of ours, and schedule."""
-    from tinylm.data import builtin_corpus, tokenize_corpus
+    from tinylm.data import builtin_corpus
     from tinylm.optim import make_schedule
     from tinylm.tasks import PRESETS, LanguageModelling, build_model, build_tokenizer, resolve_settings
 
@@ -64,10 +64,7 @@ def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
     settings = dataclasses.replace(settings, steps=int(steps) or settings.steps)
     corpus = builtin_corpus()
     tokenizer = build_tokenizer(settings, corpus)
-    train, validation = tokenize_corpus(corpus, tokenizer).split(settings.validation)
-    task = LanguageModelling(
-        train, validation, batch_size=settings.batch_size, context=settings.context, seed=settings.seed
-    )
+    task = LanguageModelling.load(corpus, tokenizer, settings)
     schedule = make_schedule(
         settings.schedule,
         peak=settings.learning_rate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
@@ -60,18 +60,12 @@ def test_the_commands_that_are_shown_exist(document: Path) -> None:
                 if words[:1] == ["tinylm"] and len(words) > 1 and not words[1].startswith("-"):
                     with contextlib.redirect_stderr(io.StringIO()) as complaint:
                         try:
-                            parser.parse_args(split(part)[1:])
+                            parser.parse_args(shlex.split(part)[1:])
                         except SystemExit:
                             pytest.fail(f"{part.strip()}: {complaint.getvalue()}")
 
 
-def split(line: str) -> list[str]:
-    import shlex
-
-    return shlex.split(line)
-
-
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="argparse lays its help out differently before")
-def test_the_help_shown_in_the_readme_is_the_help() -> None:
+def test_the_help_shown_in_the_readme_is_the_help(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = next(code for _, code in blocks(ROOT / "README.md") if code.startswith("usage: tinylm"))
     assert normal(shown) == normal(build_parser().format_help())

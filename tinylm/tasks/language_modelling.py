@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
-from tinylm.data import LanguageModelBatches, TokenSplit
+from tinylm.data import Corpus, LanguageModelBatches, TokenSplit, tokenize_corpus
 from tinylm.metrics import LanguageMetrics
 from tinylm.models import CausalLanguageModel
+from tinylm.text import Tokenizer
+
+from .settings import TrainSettings
 
 __all__ = ["LanguageModelling", "evaluate_split"]
 
@@ -35,8 +40,23 @@ class LanguageModelling:
         label_smoothing: float = 0.0,
     ):
         self.batch_size, self.context, self.label_smoothing = batch_size, context, label_smoothing
-        self.validation = validation
+        self.train, self.validation = train, validation
         self._batches = LanguageModelBatches(train, batch_size=batch_size, context=context, seed=seed)
+
+    @classmethod
+    def load(
+        cls, corpus: Corpus, tokenizer: Tokenizer, settings: TrainSettings, cache: Path | None = None
+    ) -> LanguageModelling:
+        """The task on a corpus: its tokens, from the cache or made now, with the last share held out."""
+        train, validation = tokenize_corpus(corpus, tokenizer, cache).split(settings.validation)
+        return cls(
+            train,
+            validation,
+            batch_size=settings.batch_size,
+            context=settings.context,
+            seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
+        )
 
     def batch(self, step: int, rows: slice) -> Batch:
         return self._batches.train_batch(step, rows)

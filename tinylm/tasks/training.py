@@ -8,7 +8,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tinylm.data import Corpus, TokenFile, builtin_corpus, open_corpus, tokenize_corpus
+from tinylm.data import Corpus, builtin_corpus, open_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
 from tinylm.formats import save_model
@@ -81,8 +81,7 @@ def train_language_model(
     """
     corpus = open_corpus(settings.data) if settings.data else builtin_corpus()
     tokenizer = build_tokenizer(settings, corpus)
-    tokens = tokenize_corpus(corpus, tokenizer, cache_folder() / "tokens")
-    task = _build_task(settings, tokens)
+    task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens")
     model = build_model(settings, tokenizer.vocab_size)
     trainer = Trainer(
         model,
@@ -105,7 +104,7 @@ def train_language_model(
     else:
         run = RunFolder.open(resume)
     notify(
-        f"data: {corpus.name}, {len(tokens):,} tokens of {tokenizer.vocab_size} kinds; "
+        f"data: {corpus.name}, {len(task.train) + len(task.validation):,} tokens of {tokenizer.vocab_size} kinds; "
         f"model: {settings.model}, {model.num_parameters():,} parameters"
     )
     with run.lock(), Interrupts() as interrupts:
@@ -156,18 +155,6 @@ def _build_lstm(settings: TrainSettings, vocab_size: int) -> LSTMLanguageModel:
 
 
 MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {"gpt2": _build_gpt2, "lstm": _build_lstm}
-
-
-def _build_task(settings: TrainSettings, tokens: TokenFile) -> LanguageModelling:
-    train_split, validation_split = tokens.split(settings.validation)
-    return LanguageModelling(
-        train_split,
-        validation_split,
-        batch_size=settings.batch_size,
-        context=settings.context,
-        seed=settings.seed,
-        label_smoothing=settings.label_smoothing,
-    )
 
 
 def _build_optimizer(settings: TrainSettings, model: CausalLanguageModel) -> Optimizer:

@@ -12,7 +12,8 @@ __all__ = ["Task"]
 class Task(Protocol):
     """Where batches come from, what the loss is, and how well a model does.
 
-    batch_size: the rows of the global batch of one step.
+    batch_size: the rows of the global batch of one step. How a task is loaded from data is its own affair: each has a
+    `load` with the arguments it needs.
     """
 
     batch_size: int

@@ -114,8 +114,11 @@ def padded(D):
 
 @jit
 def _whole_vectors(at, at_row, rows, D, buffer):
-    """(address, bytes from row to row) of rows that can be read in whole vectors: as they lie, or copied and padded."""
-    if D % LANES == 0:
+    """(address, bytes from row to row) of rows that can be read in whole vectors: as they lie, or copied and padded.
+
+    They are copied too where they lie a multiple of 1 KB apart, on few of the sets of a first-level cache.
+    """
+    if D % LANES == 0 and at_row % 1024 != 0:
         return at, at_row
     pack(at, at_row, rows, D, buffer, padded(D))
     return buffer, padded(D)
