@@ -95,9 +95,8 @@ def _by_our_names(model: CausalLanguageModel, stored: dict[str, np.ndarray]) -> 
         if stored_name in stored:
             array = stored.pop(stored_name)
             state[name] = array.T if transposed else array
-    # A tied output projection may be stored once more; everything else that is left over is an error.
-    if model.head_weight is getattr(model, "tokens").weight:  # noqa: B009
-        stored.pop("lm_head.weight", None)
+    # A tied output projection is the embedding, and may be stored once more; anything else left over is an error.
+    stored.pop("lm_head.weight", None)
     return state | stored
 
 
