@@ -34,14 +34,16 @@ LR, CLIP, DECAY, BETAS = 1e-3, 1.0, 0.1, (0.9, 0.99)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="a|b|c")
+    parser.add_argument("models", nargs="*", metavar="a|b|c", help="all three unless said otherwise")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8, help="turns of each engine")
     parser.add_argument("--json", metavar="FILE", help="append the results to a file, one object a line")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads; ms a step")
     print(f"{'':4}{'engine':<8}{'minimum':>10}{'median':>10}{'tokens/s':>12}{'peak MB':>10}{'ratio':>8}")
-    for name in options.models:
+    if unknown := set(options.models) - set(MODELS):
+        parser.error(f"there is no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    for name in options.models or MODELS:
         record = compare(name, options.threads, options.rounds)
         if options.json:
             with Path(options.json).open("a", encoding="utf-8") as file:
