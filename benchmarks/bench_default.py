@@ -49,6 +49,8 @@ def main() -> None:
                 f"{v / math.log(2):.4f} {seconds[n]:8.1f} s" for n, v in (("tinylm", ours), ("torch", theirs))
             )
             print(f"{step:>6}  {mine:>18}  {torchs:>18}", flush=True)
+    for engine in engines.values():
+        engine.close()
     mine, torchs = seconds["tinylm"], seconds["torch"]
     print(f"time: tinylm {mine:.1f} s, torch {torchs:.1f} s: {torchs / mine:.2f}x")
 
