@@ -2,7 +2,7 @@
 
 A program that alternates `np.matmul` and Numba kernels has two pools of threads. Each keeps its workers spinning for a
 while after its work, on the cores that the other needs next: a training step took 10 times as long. Putting the
-workers to sleep at once instead costs 50 to 150 us each time they are woken. So there is one pool here: a product is
+workers to sleep at once instead costs time whenever they are woken. So there is one pool here: a product is
 cut into parts, and each thread of Numba's pool computes one with a single-threaded call of the BLAS that NumPy has
 loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs.
 """
