@@ -23,6 +23,7 @@ class Tokenizer(ABC):
 
     kind: ClassVar[str]  # how users choose it: "chars", "bytes"
     vocab_size: int
+    end_of_text: int | None = None  # the id that stands between two documents, where there is one
 
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
