@@ -181,13 +181,14 @@ def layer_norm_backward(d):
 
 @case
 def gelu(d):
-    return Case((d.array(*d.rows(), d.choice(d.size(), 0)),))
+    return Case((d.array(*d.rows(), d.choice(d.size(), 0)),), {"exact": d.choice(False, True)})
 
 
 @case
 def gelu_backward(d):
-    (x,) = gelu(d).arrays
-    return Case((d.like(x), x))
+    forward = gelu(d)
+    (x,) = forward.arrays
+    return Case((d.like(x), x), forward.settings)
 
 
 # Linear
@@ -254,7 +255,10 @@ def cross_entropy(d):
     if not smoothing and V > 1 and d.choice(False, True):
         # One class ruled out in each row; where it is the target, the loss is infinite.
         logits[np.arange(N), d.rng.integers(0, V, N)] = -np.inf
-    return Case((logits, targets), {"ignore_index": ignore, "label_smoothing": smoothing})
+    weights = d.choice(None, abs(d.array(N)))
+    if weights is not None:
+        weights[d.rng.random(N) < 0.3] = 0
+    return Case((logits, targets, weights), {"ignore_index": ignore, "label_smoothing": smoothing})
 
 
 @case

@@ -25,6 +25,7 @@ def away_from_ties(*shape: int) -> np.ndarray:
 
 
 IDS = np.array([[1, 2, 1], [0, 2, 2]])
+WEIGHTS = np.array([[0.5, 0, 2], [1, 3, 0.25]])
 LENGTHS = np.array([3, 1])
 MASK = np.array([[True, True, False, True], [True, False, True, True]])
 
@@ -72,9 +73,12 @@ GRADIENTS = {
     "linear_alone": (F.linear, normal(3, 4), normal(5, 4)),
     "linear_residual": (lambda x, w, r: F.linear(x, w, None, r), normal(3, 4), normal(5, 4), normal(3, 5)),
     "softmax": (F.softmax, normal(3, 4)),
+    "softmax_axis": (lambda x: F.softmax(x, axis=0), normal(3, 4, 2)),
     "log_softmax": (F.log_softmax, normal(3, 4)),
+    "log_softmax_axis": (lambda x: F.log_softmax(x, axis=1), normal(3, 4, 2)),
     "layer_norm": (F.layer_norm, normal(2, 3, 4), normal(4), normal(4, seed=1)),
     "gelu": (F.gelu, normal(3, 4)),
+    "gelu_exact": (lambda x: F.gelu(x, exact=True), normal(3, 4)),
     "embedding": (lambda table: F.embedding(table, IDS), normal(3, 4)),
     "attention": (lambda q, k, v: F.attention(q, k, v, causal=True), normal(2, 2, 3, 4), normal(2, 2, 5, 4), normal(2, 2, 5, 4)),
     "attention_padded": (lambda q, k, v: F.attention(q, k, v, MASK, causal=False), normal(2, 2, 3, 4), normal(2, 2, 4, 4), normal(2, 2, 4, 4)),
@@ -83,7 +87,13 @@ GRADIENTS = {
     "lstm": (F.lstm, normal(2, 3, 4), normal(20, 4), normal(20, 5), normal(20), normal(2, 5), normal(2, 5)),
     "lstm_lengths": (lambda *a: F.lstm(*a, LENGTHS), normal(2, 3, 4), normal(20, 4), normal(20, 5), normal(20), normal(2, 5), normal(2, 5)),
     "cross_entropy": (lambda x: F.cross_entropy(x, np.array([1, -100, 2])), normal(3, 4)),
+    "cross_entropy_weights": (lambda x: F.cross_entropy(x, IDS, WEIGHTS, label_smoothing=0.1), normal(2, 3, 4)),
+    "cross_entropy_sum": (lambda x: F.cross_entropy(x, IDS, WEIGHTS, reduction="sum"), normal(2, 3, 4)),
+    "cross_entropy_each": (lambda x: F.cross_entropy(x, IDS, WEIGHTS, reduction="none"), normal(2, 3, 4)),
     "cross_entropy_smooth": (lambda x: F.cross_entropy(x, IDS, label_smoothing=0.1), normal(2, 3, 4)),
+    "nll_loss": (lambda x: F.nll_loss(x, IDS), normal(2, 3, 4)),
+    "nll_loss_weights": (lambda x: F.nll_loss(x, IDS, WEIGHTS, ignore_index=1), normal(2, 3, 4)),
+    "nll_loss_each": (lambda x: F.nll_loss(x, IDS, WEIGHTS, reduction="none"), normal(2, 3, 4)),
     "dropout": (lambda x: F.dropout(x, rate=0.3, seed=1, step=2, site=3), normal(3, 7)),
     "checkpoint": (lambda a, b: checkpoint(lambda a, b: (a * b).tanh() @ b.T, a, b), normal(3, 4), normal(3, 4, seed=1)),
 }  # fmt: skip

@@ -75,6 +75,7 @@ BAD_CALLS = [
     (K.embedding_backward, (f(1, 3), ids(1)), {"rows": 3, "out": f(3, 2)}, ValueError, "out has shape"),
     (K.cross_entropy, (f(2), ids(0, 1)), {}, ValueError, r"logits has shape \(2,\), expected \(N, V\)"),
     (K.cross_entropy, (f(2, 3), ids(0)), {}, ValueError, "targets has shape"),
+    (K.cross_entropy, (f(2, 3), ids(0, 1), f(3)), {}, ValueError, r"weights has shape \(3,\), expected \(2\)"),
     (K.cross_entropy, (f(2, 3), f(2)), {}, TypeError, "targets has dtype float32, expected integers"),
     (
         K.cross_entropy,

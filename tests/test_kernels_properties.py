@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from calls import Case
@@ -12,6 +14,7 @@ from tolerance import assert_close, outputs
 
 import tinylm_kernels as K
 from tinylm_kernels.dropout.reference import philox
+from tinylm_kernels.gelu.reference import normal_distribution
 
 rng = np.random.default_rng
 
@@ -46,6 +49,21 @@ def test_softmax_does_not_see_a_shift_of_its_row(kernel, name, dtype, data):
     np.testing.assert_array_equal(kernel[name](x + x.dtype.type(64)), kernel[name](x))
 
 
+def test_the_exact_gelu_is_x_times_the_normal_distribution_function_of_the_c_library():
+    x = np.linspace(-45, 45, 20001)
+    phi = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in x])
+    assert abs(normal_distribution(x) - phi).max() <= 2.0**-52
+    assert abs(normal_distribution(x.astype(np.float32)) - phi).max() <= 2.0**-22  # float32 rounds x as well
+
+
+@every(K.gelu)
+@pytest.mark.parametrize("exact", [False, True])
+def test_gelu_is_the_identity_far_right_and_zero_far_left(kernel, name, dtype, exact):
+    x = np.array([-np.inf, -1e4, -100, 100, 1e4, np.inf], dtype)
+    y = kernel[name](x[1:], exact=exact)
+    np.testing.assert_array_equal(y, np.where(x > 0, x, 0)[1:])
+
+
 @every(K.cross_entropy_with_gradient)
 @given(data=st.data())
 def test_the_losses_with_and_without_the_gradient_agree(kernel, name, dtype, data):
@@ -55,9 +73,9 @@ def test_the_losses_with_and_without_the_gradient_agree(kernel, name, dtype, dat
 
 @every(K.cross_entropy, K.cross_entropy_with_gradient)
 def test_ignored_rows_have_loss_and_gradient_zero_whatever_they_hold(kernel, name, dtype):
-    logits, targets = normal(dtype, 4, 9), np.array([2, K.IGNORE, 3, K.IGNORE])
-    logits[1] = np.nan
-    for result in outputs(kernel[name](logits, targets)):
+    logits, targets = normal(dtype, 4, 9), np.array([2, K.IGNORE, 3, 5])
+    logits[[1, 3]] = np.nan
+    for result in outputs(kernel[name](logits, targets, np.array([1, 1, 2, 0], dtype))):
         assert (result[[1, 3]] == 0).all()
         assert result[[0, 2]].all()
 
@@ -249,8 +267,8 @@ ROWS = {  # the arguments whose first axis is the batch
     "linear": (0, 3),
     "linear_backward_input": (0,),
     "embedding": (1,),
-    "cross_entropy": (0, 1),
-    "cross_entropy_with_gradient": (0, 1),
+    "cross_entropy": (0, 1, 2),
+    "cross_entropy_with_gradient": (0, 1, 2),
     "attention": (0, 1, 2, 3),
     "attention_backward": (0, 1, 2, 3, 4, 5, 6),
     "lstm": (0, 4, 5, 6),

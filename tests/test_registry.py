@@ -188,12 +188,12 @@ def test_a_kernel_from_outside_is_in_the_table(double):
 
 
 def test_an_implementation_from_outside_joins_a_kernel_of_the_package(monkeypatch):
-    monkeypatch.setattr(K.gelu, "_implementations", dict(K.gelu.implementations))
-    monkeypatch.setattr(K.gelu, "_choices", {})
-    named(K.gelu, "outside", dtypes=("float32",))
-    assert K.gelu(X32) == "outside"
-    with pytest.raises(ValueError, match="gelu: out has shape"):
-        K.gelu(X32, out=X32[0])
+    monkeypatch.setattr(K.softmax, "_implementations", dict(K.softmax.implementations))
+    monkeypatch.setattr(K.softmax, "_choices", {})
+    named(K.softmax, "outside", dtypes=("float32",))
+    assert K.softmax(X32) == "outside"
+    with pytest.raises(ValueError, match="softmax: out has shape"):
+        K.softmax(X32, out=X32[0])
 
 
 def test_a_second_kernel_or_implementation_of_one_name_is_refused(double):

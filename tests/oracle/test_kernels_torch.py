@@ -14,6 +14,8 @@ from cases import variants
 from tolerance import compare, largest_magnitude
 
 import tinylm_kernels as K
+from tinylm.autograd import Tensor
+from tinylm.autograd import functional as F
 
 pytestmark = pytest.mark.oracle
 
@@ -82,11 +84,12 @@ def test_layer_norm(torch, kernel, name, dtype):
 
 
 @ways(K.gelu)
-def test_gelu(torch, kernel, name, dtype):
+@pytest.mark.parametrize("form", ["tanh", "none"])
+def test_gelu(torch, kernel, name, dtype, form):
     x, dy = normal(dtype, 40, 65) * 3, normal(dtype, 40, 65, seed=1)
     with K.use(name):
-        ours = [K.gelu(x), K.gelu_backward(dy, x)]
-    assert_agrees(torch, ours, lambda x: torch.nn.functional.gelu(x, approximate="tanh"), [x], [dy])
+        ours = [K.gelu(x, exact=form == "none"), K.gelu_backward(dy, x, exact=form == "none")]
+    assert_agrees(torch, ours, lambda x: torch.nn.functional.gelu(x, approximate=form), [x], [dy])
 
 
 @ways(K.linear)
@@ -133,6 +136,42 @@ def test_cross_entropy_with_ignored_rows_and_smoothing(torch, kernel, name, dtyp
     d = [np.full(40, 0.25, dtype)]
     assert_agrees(torch, [losses, gradient], function, [logits, targets], d)
     assert_agrees(torch, [alone, gradient], function, [logits, targets], d)
+
+
+@ways(K.cross_entropy)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_with_weights_of_classes(torch, kernel, name, dtype, reduction):
+    logits, targets = normal(dtype, 5, 8, 129) * 4, np.random.default_rng(1).integers(0, 129, (5, 8))
+    targets[::2, ::3] = K.IGNORE
+    class_weights = abs(normal(dtype, 129, seed=2))
+    d = normal(dtype, *((5, 8) if reduction == "none" else ()), seed=3)
+    leaf = Tensor(logits, requires_grad=True)
+    with K.use(name):
+        loss = F.cross_entropy(leaf, targets, class_weights[targets], reduction=reduction)
+        loss.backward(d)
+
+    def function(logits, targets):
+        flat, weight = logits.flatten(0, 1), torch.tensor(class_weights, dtype=logits.dtype)
+        losses = torch.nn.functional.cross_entropy(flat, targets.flatten(), weight, reduction=reduction)
+        return losses.reshape(d.shape)
+
+    assert_agrees(torch, [loss.data, leaf.grad], function, [logits, targets], [d])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_nll_loss_with_weights_of_classes(torch, reduction):
+    log_p, targets = normal("float64", 40, 129), np.random.default_rng(1).integers(0, 129, 40)
+    targets[::5] = K.IGNORE
+    class_weights = abs(normal("float64", 129, seed=2))
+    d = normal("float64", *((40,) if reduction == "none" else ()), seed=3)
+    leaf = Tensor(log_p, requires_grad=True)
+    loss = F.nll_loss(leaf, targets, class_weights[targets], reduction=reduction)
+    loss.backward(d)
+
+    def function(log_p, targets):
+        return torch.nn.functional.nll_loss(log_p, targets, torch.tensor(class_weights), reduction=reduction)
+
+    assert_agrees(torch, [loss.data, leaf.grad], function, [log_p, targets], [d])
 
 
 @ways(K.attention)

@@ -26,11 +26,12 @@ def torch_logits(model, ids: np.ndarray) -> np.ndarray:
         return model.eval()(torch.from_numpy(ids)).logits.numpy()
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_a_gpt2_saved_here_gives_the_same_logits_in_transformers(tmp_path: Path, tied: bool) -> None:
+@pytest.mark.parametrize(("tied", "activation"), [(True, "gelu_new"), (False, "gelu_new"), (True, "gelu")])
+def test_a_gpt2_saved_here_gives_the_same_logits_in_transformers(tmp_path: Path, tied: bool, activation: str) -> None:
     config = GPT2Config(
-        V, n_positions=19, n_embd=36, n_layer=3, n_head=3, n_inner=50, initializer_range=0.2, tie_word_embeddings=tied
-    )
+        V, n_positions=19, n_embd=36, n_layer=3, n_head=3, n_inner=50, initializer_range=0.2, tie_word_embeddings=tied,
+        activation_function=activation,
+    )  # fmt: skip
     ours = GPT2(config, Initializer(1))
     save_model(tmp_path / "m", ours, CharTokenizer([chr(65 + i) for i in range(V)]))
     theirs, report = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "m", output_loading_info=True)

@@ -12,7 +12,6 @@ from .tensor import differentiable
 
 __all__ = [
     "attention",
-    "cross_entropy",
     "dropout",
     "embedding",
     "gelu",
@@ -55,19 +54,19 @@ def linear(x, weight, bias=None, residual=None):
 
 
 @differentiable
-def softmax(x):
-    """exp(x) / sum exp(x) along the last axis."""
-    y = K.softmax(x)
-    return y, lambda dy: (K.softmax_backward(dy, y),)
+def softmax(x, *, axis=-1):
+    """exp(x) / sum exp(x) along an axis."""
+    y = K.softmax(x.swapaxes(axis, -1))
+    return y.swapaxes(axis, -1), lambda dy: (K.softmax_backward(dy.swapaxes(axis, -1), y).swapaxes(axis, -1),)
 
 
 @differentiable
-def log_softmax(x):
-    """log(softmax(x)) along the last axis, without the rounding of the two apart."""
+def log_softmax(x, *, axis=-1):
+    """log(softmax(x)) along an axis, without the rounding of the two apart."""
     xp = array_module(x)
-    shifted = x - x.max(axis=-1, keepdims=True)
-    y = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
-    return y, lambda dy: (dy - xp.exp(y) * dy.sum(axis=-1, keepdims=True),)
+    shifted = x - x.max(axis=axis, keepdims=True)
+    y = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    return y, lambda dy: (dy - xp.exp(y) * dy.sum(axis=axis, keepdims=True),)
 
 
 @differentiable
@@ -78,9 +77,9 @@ def layer_norm(x, weight, bias, *, eps=1e-5):
 
 
 @differentiable
-def gelu(x):
-    """The Gaussian error linear unit, tanh form."""
-    return K.gelu(x), lambda dy: (K.gelu_backward(dy, x),)
+def gelu(x, *, exact=False):
+    """The Gaussian error linear unit, in its tanh form or, exact, x times the normal distribution function."""
+    return K.gelu(x, exact=exact), lambda dy: (K.gelu_backward(dy, x, exact=exact),)
 
 
 @differentiable
@@ -142,33 +141,6 @@ def lstm(x, w_input, w_hidden, bias, h0, c0, lengths=None):
         return (*gradients, None)
 
     return (y, h, c), pullback
-
-
-@differentiable
-def cross_entropy(logits, targets, *, ignore_index=K.IGNORE, label_smoothing=0.0, in_place=False):
-    """The mean loss in nats over the targets that count; 0 where none does.
-
-    logits: (..., V); targets: (...) integers, ignore_index where a position does not count. The gradient is
-    computed in the same pass; in_place lets it overwrite the logits, which nobody may look at afterwards.
-    """
-    xp = array_module(logits)
-    flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
-    count = max(int((wanted != ignore_index).sum()), 1)
-    losses, dlogits = K.cross_entropy_with_gradient(
-        flat,
-        wanted,
-        scale=1 / count,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        out=flat if in_place else None,
-    )
-
-    def pullback(dy):
-        if dy != 1:
-            xp.multiply(dlogits, dy, out=dlogits)
-        return dlogits.reshape(logits.shape), None
-
-    return xp.asarray(losses.sum(dtype=xp.float64) / count).astype(logits.dtype), pullback
 
 
 @differentiable

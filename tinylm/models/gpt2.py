@@ -7,8 +7,9 @@ arXiv:1706.03762. Read it from the bottom up: the model, its settings. The block
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,13 @@ from .language_model import CausalLanguageModel, StoredName
 
 __all__ = ["GPT2", "GPT2Config", "KeyValueCache"]
 
-# Hugging Face's names of activations: both of the first are the tanh form of GELU.
-ACTIVATIONS = {"gelu_new": F.gelu, "gelu_pytorch_tanh": F.gelu, "relu": F.relu}
+# Hugging Face's names of activations; two stand for the tanh form of GELU.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": partial(F.gelu, exact=True),
+    "gelu_new": F.gelu,
+    "gelu_pytorch_tanh": F.gelu,
+    "relu": F.relu,
+}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from .reference import IGNORE, cross_entropy, cross_entropy_with_gradient
 
 ZERO, ONE = np.float32(0), np.float32(1)
 MINUS_INFINITY = np.float32(-np.inf)
+_ALL_ONE = np.zeros(0, np.float32)  # stands for weights that are not given
 
 
 @jit(forceinline=True)
@@ -49,25 +50,35 @@ def _loss(total, hit, mean, smoothing):
     return (ONE - smoothing) * (log_sum - hit) + smoothing * (log_sum - mean)
 
 
+@jit(forceinline=True)
+def _weight(weights, i, target, ignore_index):
+    """The weight of row i, 0 where it does not count."""
+    if target == ignore_index:
+        return ZERO
+    return weights[i] if len(weights) else ONE
+
+
 @Twins
-def _cross_entropy(logits, targets, ignore_index, smoothing, losses):
+def _cross_entropy(logits, targets, weights, ignore_index, smoothing, losses):
     for i in prange(len(logits)):
-        if targets[i] == ignore_index:
+        weight = _weight(weights, i, targets[i], ignore_index)
+        if weight == ZERO:
             losses[i] = ZERO
             continue
         x, s = logits[i], np.float32(smoothing)
         peak = _peak(x)
         mean = np.float32(_mean(x) - peak) if s != ZERO else ZERO
-        losses[i] = _loss(_sum_of_exp(x, peak), x[targets[i]] - peak, mean, s)
+        losses[i] = weight * _loss(_sum_of_exp(x, peak), x[targets[i]] - peak, mean, s)
 
 
 @cross_entropy.implement("numba", dtypes=("float32",))
-def cross_entropy_numba(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
+def cross_entropy_numba(logits, targets, weights=None, *, ignore_index=IGNORE, label_smoothing=0.0):
     losses = np.empty(len(targets), np.float32)
     _cross_entropy(
         logits.size,
         as_rows(logits),
         as_carray(targets.astype(np.int64, copy=False)),
+        _ALL_ONE if weights is None else as_carray(weights),
         ignore_index,
         float(label_smoothing),
         losses,
@@ -94,10 +105,11 @@ def _row_with_gradient(x, target, scale, smoothing):
 
 
 @Twins
-def _with_gradient(logits, targets, scale, ignore_index, smoothing, in_place, losses, gradient):
+def _with_gradient(logits, targets, weights, scale, ignore_index, smoothing, in_place, losses, gradient):
     for i in prange(len(gradient)):
         x, row = logits[i], gradient[i]
-        if targets[i] == ignore_index:
+        weight = _weight(weights, i, targets[i], ignore_index)
+        if weight == ZERO:
             losses[i] = ZERO
             for j in range(len(row)):
                 row[j] = ZERO
@@ -107,12 +119,13 @@ def _with_gradient(logits, targets, scale, ignore_index, smoothing, in_place, lo
         if not in_place:
             for j in range(len(row)):
                 row[j] = x[j]
-        losses[i] = _row_with_gradient(row, targets[i], np.float32(scale), np.float32(smoothing))
+        loss = _row_with_gradient(row, targets[i], np.float32(scale) * weight, np.float32(smoothing))
+        losses[i] = weight * loss
 
 
 @cross_entropy_with_gradient.implement("numba", dtypes=("float32",))
 def cross_entropy_with_gradient_numba(
-    logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None
+    logits, targets, weights=None, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None
 ):
     gradient = room_for(out, logits.shape)
     losses = np.empty(len(targets), np.float32)
@@ -120,6 +133,7 @@ def cross_entropy_with_gradient_numba(
         logits.size,
         as_rows(logits),
         as_carray(targets.astype(np.int64, copy=False)),
+        _ALL_ONE if weights is None else as_carray(weights),
         float(scale),
         ignore_index,
         float(label_smoothing),

@@ -7,34 +7,38 @@ IGNORE = -100  # a target that does not count; the value that PyTorch and transf
 
 
 @Kernel
-def cross_entropy(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
-    """losses[n] = (1 - s) (L - logits[n, targets[n]]) + s (L - mean logits[n]),  L = log sum exp logits[n].
+def cross_entropy(logits, targets, weights=None, *, ignore_index=IGNORE, label_smoothing=0.0):
+    """losses[n] = w ((1 - s) (L - logits[n, targets[n]]) + s (L - mean logits[n])),  L = log sum exp logits[n].
 
     logits: (N, V) float, a row may hold -inf where no smoothing asks for it; targets: (N,) integers below V, or
-    ignore_index, whose rows have loss 0; s = label_smoothing in [0, 1). Returns losses (N,) in nats.
+    ignore_index; s = label_smoothing in [0, 1). weights: (N,), the w of each row, or None for 1. Rows that are ignored
+    or weigh 0 have loss 0, whatever their logits. Returns losses (N,) in nats.
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (label smoothing).
     """
     xp = array_module(logits)
-    counted = targets != ignore_index
+    counted = _counted(targets, weights, ignore_index)
     peak = logits.max(axis=-1)
     log_sum = xp.log(xp.exp(logits - peak[:, None]).sum(axis=-1)) + peak
     hit = xp.take_along_axis(logits, xp.where(counted, targets, 0)[:, None], axis=-1)[:, 0]
     losses = log_sum - hit
     if label_smoothing:
         losses = (1 - label_smoothing) * losses + label_smoothing * (log_sum - logits.mean(axis=-1))
-    return xp.where(counted, losses, 0).astype(logits.dtype)
+    return _weighed(losses, counted, weights).astype(logits.dtype)
 
 
 @Kernel
-def cross_entropy_with_gradient(logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None):
+def cross_entropy_with_gradient(
+    logits, targets, weights=None, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None
+):
     """(losses, dlogits): the losses of `cross_entropy`, and `scale` times the gradient of their sum.
 
-    dlogits[n, j] = scale (softmax(logits[n])[j] - (1 - s) [j = targets[n]] - s / V), zero for ignored rows.
+    dlogits[n, j] = scale w (softmax(logits[n])[j] - (1 - s) [j = targets[n]] - s / V), zero for rows that do not count.
     `out` receives dlogits and may be `logits` itself: in place halves the memory of the largest array there is.
     """
     xp = array_module(logits)
-    counted = targets != ignore_index
+    counted = _counted(targets, weights, ignore_index)
     rows = xp.arange(len(targets))
+    scales = xp.where(counted, scale if weights is None else scale * weights, 0).astype(logits.dtype)
     peak = logits.max(axis=-1)
     hit = logits[rows, xp.where(counted, targets, 0)]
     mean = logits.mean(axis=-1) if label_smoothing else 0
@@ -45,29 +49,41 @@ def cross_entropy_with_gradient(logits, targets, *, scale=1.0, ignore_index=IGNO
     losses = log_sum - hit
     if label_smoothing:
         losses = (1 - label_smoothing) * losses + label_smoothing * (log_sum - mean)
-    gradient *= (scale * counted / total).astype(logits.dtype)[:, None]
+    gradient *= (scales / total)[:, None]
     if label_smoothing:
-        gradient -= (scale * label_smoothing / logits.shape[-1] * counted).astype(logits.dtype)[:, None]
-    gradient[rows[counted], targets[counted]] -= logits.dtype.type(scale * (1 - label_smoothing))
+        gradient -= (scales * (label_smoothing / logits.shape[-1]))[:, None]
+    gradient[rows[counted], targets[counted]] -= scales[counted] * (1 - label_smoothing)
     gradient[~counted] = 0  # also where the row holds NaN, which a product with 0 would keep
-    return xp.where(counted, losses, 0).astype(logits.dtype), gradient
+    return _weighed(losses, counted, weights).astype(logits.dtype), gradient
+
+
+def _counted(targets, weights, ignore_index):
+    counted = targets != ignore_index
+    return counted if weights is None else counted & (weights != 0)
+
+
+def _weighed(losses, counted, weights):
+    losses = array_module(losses).where(counted, losses, 0)
+    return losses if weights is None else losses * weights
 
 
 @cross_entropy.check
-def _(logits, targets, *, ignore_index=IGNORE, label_smoothing=0.0):
-    _check_arguments("cross_entropy", logits, targets, ignore_index, label_smoothing)
+def _(logits, targets, weights=None, *, ignore_index=IGNORE, label_smoothing=0.0):
+    _check_arguments("cross_entropy", logits, targets, weights, ignore_index, label_smoothing)
 
 
 @cross_entropy_with_gradient.check
-def _(logits, targets, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None):
-    _check_arguments("cross_entropy_with_gradient", logits, targets, ignore_index, label_smoothing)
+def _(logits, targets, weights=None, *, scale=1.0, ignore_index=IGNORE, label_smoothing=0.0, out=None):
+    _check_arguments("cross_entropy_with_gradient", logits, targets, weights, ignore_index, label_smoothing)
     check_out("cross_entropy_with_gradient", out, logits.shape, logits.dtype)
 
 
-def _check_arguments(operation, logits, targets, ignore_index, label_smoothing):
+def _check_arguments(operation, logits, targets, weights, ignore_index, label_smoothing):
     if logits.ndim != 2 or logits.shape[1] == 0:
         raise ValueError(f"{operation}: logits has shape {logits.shape}, expected (N, V)")
     check_shape(operation, "targets", targets, logits.shape[:1])
+    if weights is not None:
+        check_shape(operation, "weights", weights, logits.shape[:1])
     if targets.dtype.kind not in "iu":
         raise TypeError(f"{operation}: targets has dtype {targets.dtype}, expected integers")
     if not 0 <= label_smoothing < 1:

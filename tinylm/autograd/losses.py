@@ -1,0 +1,99 @@
+"""Losses of classes: from logits, and from log-probabilities."""
+
+from __future__ import annotations
+
+import tinylm_kernels as K
+from tinylm_kernels import array_module
+
+from .tensor import differentiable
+
+__all__ = ["cross_entropy", "nll_loss"]
+
+
+@differentiable
+def cross_entropy(
+    logits,
+    targets,
+    weights=None,
+    *,
+    reduction="mean",
+    ignore_index=K.IGNORE,
+    label_smoothing=0.0,
+    in_place=False,
+):
+    """The loss in nats over the targets that count: their mean, or for a reduction of "sum" or "none" what that says.
+
+    logits: (..., V); targets: (...) integers, ignore_index where a position does not count; weights: (...), what each
+    position weighs, or None for 1. The mean is sum(weight loss) / sum(weight), 0 where nothing weighs. PyTorch's and
+    ONNX's weights of classes are `weights=class_weights[targets]` (with label smoothing PyTorch's differ: they weigh
+    the classes that it spreads to as well). No gradient flows to the weights.
+    The gradient is computed in the same pass; in_place lets it overwrite the logits, which nobody may look at
+    afterwards.
+    """
+    xp = array_module(logits)
+    flat = logits.reshape(-1, logits.shape[-1])
+    wanted, weighed = targets.reshape(-1), None if weights is None else weights.reshape(-1)
+    divisor = _divisor("cross_entropy", wanted, weighed, reduction, ignore_index)
+    losses, dlogits = K.cross_entropy_with_gradient(
+        flat,
+        wanted,
+        weighed,
+        scale=1 / divisor,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        out=flat if in_place else None,
+    )
+
+    def pullback(dy):
+        if reduction == "none":
+            xp.multiply(dlogits, dy.reshape(-1, 1), out=dlogits)
+        elif dy != 1:
+            xp.multiply(dlogits, dy, out=dlogits)
+        return dlogits.reshape(logits.shape), None, None
+
+    return _reduced(losses, targets, reduction, divisor), pullback
+
+
+@differentiable
+def nll_loss(log_probabilities, targets, weights=None, *, reduction="mean", ignore_index=K.IGNORE):
+    """`cross_entropy` of logits that are log-probabilities already: -weight log_probabilities[..., target].
+
+    log_probabilities: (..., V), used as they are; the other arguments are those of `cross_entropy`.
+    """
+    xp = array_module(log_probabilities)
+    wanted, weighed = targets.reshape(-1), None if weights is None else weights.reshape(-1)
+    divisor = _divisor("nll_loss", wanted, weighed, reduction, ignore_index)
+    rows = xp.nonzero(_counted(wanted, weighed, ignore_index))[0]
+    hits = rows, wanted[rows]
+    factor = -1 if weighed is None else -weighed[rows]
+    losses = xp.zeros(wanted.shape, log_probabilities.dtype)
+    losses[rows] = factor * log_probabilities.reshape(-1, log_probabilities.shape[-1])[hits]
+
+    def pullback(dy):
+        gradient = xp.zeros((len(wanted), log_probabilities.shape[-1]), log_probabilities.dtype)
+        gradient[hits] = factor * (dy.reshape(-1)[rows] if reduction == "none" else dy / divisor)
+        return gradient.reshape(log_probabilities.shape), None, None
+
+    return _reduced(losses, targets, reduction, divisor), pullback
+
+
+def _counted(targets, weights, ignore_index):
+    counted = targets != ignore_index
+    return counted if weights is None else counted & (weights != 0)
+
+
+def _divisor(operation, targets, weights, reduction, ignore_index):
+    """What the sum of the losses is divided by."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{operation}: reduction is {reduction!r}, expected 'mean', 'sum' or 'none'")
+    if reduction != "mean":
+        return 1
+    counted = targets != ignore_index
+    return (int(counted.sum()) if weights is None else float(weights[counted].sum())) or 1
+
+
+def _reduced(losses, targets, reduction, divisor):
+    if reduction == "none":
+        return losses.reshape(targets.shape)
+    xp = array_module(losses)
+    return xp.asarray(losses.sum(dtype=xp.float64) / divisor).astype(losses.dtype)
