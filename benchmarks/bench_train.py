@@ -2,6 +2,7 @@
 
     python benchmarks/bench_train.py            # all three models
     python benchmarks/bench_train.py a b --rounds 5 --json results.jsonl
+    python benchmarks/bench_train.py --checkpointing    # "again": tinylm with gradient checkpointing
 
 Each engine runs in a process of its own, with the environment it is used with: tinylm as its command line sets it,
 PyTorch as it comes. They take turns, a few steps each, so that both see the same machine; while one works, the other
@@ -19,6 +20,7 @@ import platform
 import statistics
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="a|b|c", help="all three unless said otherwise")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8, help="turns of each engine")
+    parser.add_argument("--checkpointing", action="store_true", help="with gradient checkpointing as well")
     parser.add_argument("--json", metavar="FILE", help="append the results to a file, one object a line")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads; ms a step")
@@ -44,17 +47,19 @@ def main() -> None:
     if unknown := set(options.models) - set(MODELS):
         parser.error(f"there is no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
     for name in options.models or MODELS:
-        record = compare(name, options.threads, options.rounds)
+        record = compare(name, options.threads, options.rounds, options.checkpointing)
         if options.json:
             with Path(options.json).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
 
 
-def compare(name: str, threads: int, rounds: int) -> dict[str, Any]:
+def compare(name: str, threads: int, rounds: int, checkpointing: bool) -> dict[str, Any]:
     """Time one model in all engines that are installed; print the table."""
     shape, words = MODELS[name]
     print(f"({name}) {words}: batch {shape[0]}, context {shape[1]}")
     engines = {"tinylm": Engine(tinylm_worker, name, threads)}
+    if checkpointing:
+        engines["again"] = Engine(partial(tinylm_worker, checkpointing=True), name, threads)
     try:
         import torch
 
@@ -133,7 +138,7 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20
 
 
-def tinylm_worker(pipe: Any, name: str, threads: int) -> None:
+def tinylm_worker(pipe: Any, name: str, threads: int, checkpointing: bool = False) -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(threads)
     import tinylm
 
@@ -141,6 +146,7 @@ def tinylm_worker(pipe: Any, name: str, threads: int) -> None:
     from tinylm.optim import AdamW, clip_scale, parameter_groups
 
     model = build(name).train()
+    model.gradient_checkpointing = checkpointing
     optimizer = AdamW(parameter_groups(model, DECAY), betas=BETAS)
     batches = random_batches(name)
 

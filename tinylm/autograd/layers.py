@@ -45,12 +45,21 @@ def matmul(a, b):
 @differentiable
 def linear(x, weight, bias=None, residual=None):
     """x W^T + b + r: x (..., I), weight (O, I), bias (O,) or None, residual (..., O) or None."""
-    return K.linear(x, weight, bias, residual), lambda dy: (
-        lambda out, accumulate: K.linear_backward_input(dy, weight),
-        lambda out, accumulate: K.linear_backward_weight(dy, x, out=out, accumulate=accumulate),
-        lambda out, accumulate: K.linear_backward_bias(dy, out=out, accumulate=accumulate),
-        dy,
-    )
+
+    def pullback(dy):
+        def by_x(out, accumulate):
+            dx = K.linear_backward_input(dy, weight, out=None if accumulate else out)
+            return xp.add(out, dx, out=out) if accumulate else dx
+
+        return (
+            by_x,
+            lambda out, accumulate: K.linear_backward_weight(dy, x, out=out, accumulate=accumulate),
+            lambda out, accumulate: K.linear_backward_bias(dy, out=out, accumulate=accumulate),
+            dy,
+        )
+
+    xp = array_module(x)
+    return K.linear(x, weight, bias, residual), pullback
 
 
 @differentiable

@@ -18,7 +18,7 @@ import numpy as np
 from .graph import Node, add_to_leaf, run_backward
 from .observer import Operation, current_observer, current_path
 
-__all__ = ["Parameter", "Tensor", "differentiable", "no_grad"]
+__all__ = ["Parameter", "Tensor", "differentiable", "edge", "no_grad"]
 
 _grad_enabled: ContextVar[bool] = ContextVar("gradients are recorded", default=True)
 
@@ -257,7 +257,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         outputs = result if isinstance(result, tuple) else (result,)
         node = None
         if tracked and _grad_enabled.get():
-            node = Node(name, [_edge(value) for value in inputs], pullback, outputs)
+            node = Node(name, [edge(value) for value in inputs], pullback, outputs)
         observer = current_observer()
         if observer is not None:
             operation = Operation(name, current_path() or "", tuple(arrays), outputs, observer)
@@ -281,7 +281,8 @@ def _output(array: Any, node: Node | None, index: int) -> Tensor:
     return tensor
 
 
-def _edge(value: Any) -> Any:
+def edge(value: Any) -> Any:
+    """Where the gradient by a value goes to; see `Node`."""
     if not isinstance(value, Tensor) or not value.requires_grad:
         return None
     return value if value.node is None else (value.node, value.index)

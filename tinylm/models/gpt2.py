@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.autograd import Tensor
+from tinylm.autograd import Tensor, checkpoint
 from tinylm.autograd import functional as F
 from tinylm.errors import TinylmError
 from tinylm.nn import AttentionCache, Dropout, Embedding, Initializer, LayerNorm, Linear, TransformerBlock
@@ -86,6 +86,7 @@ class GPT2(CausalLanguageModel):
     model_type = "gpt2"
     config_class = GPT2Config
     architecture = "GPT2LMHeadModel"
+    gradient_checkpointing = False
 
     def __init__(self, config: GPT2Config, init: Initializer):
         super().__init__(config, init)
@@ -129,7 +130,10 @@ class GPT2(CausalLanguageModel):
         x = self.tokens(ids) + self.positions(np.arange(start, end))  # (B, T, C)
         x = self.dropout(x)
         for index, block in enumerate(self.blocks):
-            x = block(x, cache=cache.layers[index] if cache else None)
+            if cache:
+                x = block(x, cache=cache.layers[index])
+            else:
+                x = checkpoint(block, x) if self.gradient_checkpointing else block(x)
         return self.norm(x)
 
     def new_cache(self, batch: int) -> KeyValueCache:

@@ -37,6 +37,10 @@ class CausalLanguageModel(Module):
     architecture: ClassVar[str]
     config: Any
 
+    # Whether training computes each block again in the backward pass instead of keeping what lies inside it
+    # (`tinylm.autograd.checkpoint`): less memory, more time, the same bits. None where a family cannot.
+    gradient_checkpointing: bool | None = None
+
     def __init__(self, config: Any, init: Initializer):
         self.config = config
 
@@ -64,9 +68,8 @@ class CausalLanguageModel(Module):
 
     def loss(self, ids: np.ndarray, targets: np.ndarray, *, label_smoothing: float = 0.0) -> Tensor:
         """The mean cross-entropy in nats: ids, targets (B, T); targets of -100 do not count."""
-        logits = F.linear(self.hidden(ids), self.head_weight)
         # Nobody else sees these logits, so their gradient may take their place.
-        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing, in_place=True)
+        return F.cross_entropy(self(ids), targets, label_smoothing=label_smoothing, in_place=True)
 
     def folder_names(self) -> Mapping[str, StoredName]:
         """For each of our parameters its name in a model folder, and whether it is stored transposed."""

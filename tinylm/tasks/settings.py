@@ -57,6 +57,7 @@ class TrainSettings:
     steps: int = 2500
     batch_size: int = 12  # windows a step
     accumulate: int = 1  # slices a batch is cut into, to need less memory
+    gradient_checkpointing: bool = False  # compute blocks again in the backward pass: less memory, more time
     optimizer: str = "adamw"  # adamw, adam or sgd
     learning_rate: float = 3e-3  # the peak
     final_learning_rate: float = 9e-5

@@ -124,7 +124,12 @@ def build_tokenizer(settings: TrainSettings, corpus: Corpus) -> Tokenizer:
 
 def build_model(settings: TrainSettings, vocab_size: int) -> CausalLanguageModel:
     """A new model with its first weights."""
-    return MODELS[settings.model](settings, vocab_size)
+    model = MODELS[settings.model](settings, vocab_size)
+    if settings.gradient_checkpointing:
+        if model.gradient_checkpointing is None:
+            raise TinylmError(f"gradient_checkpointing: {settings.model} has no blocks that could be computed again")
+        model.gradient_checkpointing = True
+    return model
 
 
 def _build_gpt2(settings: TrainSettings, vocab_size: int) -> GPT2:
