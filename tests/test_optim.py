@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinylm.autograd import Parameter
 from tinylm.errors import TinylmError
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
-from tinylm.optim import SGD, Adam, AdamW, ParameterGroup, clip_scale, make_schedule, parameter_groups
+from tinylm.optim import (
+    OPTIMIZERS,
+    SGD,
+    Adafactor,
+    Adagrad,
+    Adam,
+    AdamW,
+    Combined,
+    Lion,
+    Muon,
+    ParameterGroup,
+    RMSprop,
+    clip_scale,
+    elementwise,
+    make_optimizer,
+    make_schedule,
+    orthogonalize,
+    parameter_groups,
+)
 
 
 def parameters() -> list[Parameter]:
@@ -20,16 +41,32 @@ def parameters() -> list[Parameter]:
     return [Parameter(rng.standard_normal((3, 4))), Parameter(rng.standard_normal(5))]
 
 
-@pytest.mark.parametrize("make", [SGD, lambda p: SGD(p, momentum=0.9, nesterov=True), Adam, AdamW])
+EVERY = [
+    SGD,
+    lambda p: SGD(p, momentum=0.9, nesterov=True),
+    Adam,
+    AdamW,
+    Lion,
+    RMSprop,
+    lambda p: RMSprop(p, momentum=0.5, centered=True),
+    Adagrad,
+    Adafactor,
+    lambda p: Combined([Muon(p[:1]), AdamW(p[1:])]),
+]
+
+
+@pytest.mark.parametrize("make", EVERY)
 def test_every_optimizer_finds_the_bottom_of_a_bowl(make) -> None:
     ps = parameters()
     optimizer = make(ps)
-    for _ in range(400):
+    for step in range(400):
         optimizer.zero_grad()
         for p in ps:
             (p * p).sum().backward()
-        optimizer.step(0.05)
-    assert optimizer.gradient_norm() < 0.05
+        if step == 0:
+            begin = optimizer.gradient_norm()
+        optimizer.step(0.3 * 0.98**step)
+    assert optimizer.gradient_norm() < 0.05 * begin
 
 
 def test_parameters_live_in_one_flat_buffer_and_keep_their_values() -> None:
@@ -65,27 +102,130 @@ def test_norms_and_biases_do_not_decay() -> None:
     assert len(decaying.parameters) + len(other.parameters) == len(list(model.parameters()))
 
 
-def test_a_saved_state_continues_with_the_same_bits() -> None:
-    def run(optimizer, ps, steps):
+def tiny_gpt2(**settings) -> GPT2:
+    return GPT2(GPT2Config(7, n_positions=4, n_embd=8, n_layer=1, n_head=2, **settings), Initializer(0))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_saved_state_continues_with_the_same_bits(name: str) -> None:
+    def run(optimizer, model, steps):
         for _ in range(steps):
             optimizer.zero_grad()
-            for p in ps:
-                (p * p * p).sum().backward()
+            model.loss(np.array([[1, 2, 3]]), np.array([[2, 3, 4]])).backward()
             optimizer.step(0.01)
 
-    ps = parameters()
-    whole = AdamW(ps)
-    run(whole, ps, 6)
-    qs = parameters()
-    first = AdamW(qs)
-    run(first, qs, 3)
-    rs = [Parameter(q.data.copy()) for q in qs]
-    second = AdamW(rs)
-    second.load_state_dict({name: array.copy() for name, array in first.state_dict().items()})
-    run(second, rs, 3)
-    assert all(np.array_equal(p.data, r.data) for p, r in zip(ps, rs, strict=True))
+    models = [tiny_gpt2() for _ in range(3)]
+    whole, first, second = (make_optimizer(name, model, weight_decay=0.1) for model in models)
+    run(whole, models[0], 6)
+    run(first, models[1], 3)
+    for group, saved in zip(second.groups, first.groups, strict=True):
+        group.data[...] = saved.data
+    second.load_state_dict({key: array.copy() for key, array in first.state_dict().items()})
+    run(second, models[2], 3)
+    state, expected = second.state_dict(), whole.state_dict()
+    assert list(state) == list(expected)
+    assert all(np.array_equal(state[key], expected[key]) for key in state)
+    for group, other in zip(whole.groups, second.groups, strict=True):
+        assert np.array_equal(group.data, other.data)
+        assert np.isfinite(group.data).all()
     with pytest.raises(TinylmError, match="does not fit"):
-        SGD(parameters()).load_state_dict(first.state_dict())
+        make_optimizer(name, models[0]).load_state_dict({"7.steps": np.array([1])})
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_clipping_multiplies_the_gradients_and_leaves_them_as_they_are(make) -> None:
+    ps, qs = parameters(), parameters()
+    clipped, plain = make(ps), make(qs)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        gradients = [rng.standard_normal(p.shape) for p in ps]
+        for p, q, gradient in zip(ps, qs, gradients, strict=True):
+            p.grad, q.grad = gradient, 0.25 * gradient
+        clipped.step(0.1, scale=0.25)
+        plain.step(0.1)
+        assert all(np.array_equal(p.grad, gradient) for p, gradient in zip(ps, gradients, strict=True))
+    assert all(np.allclose(p.data, q.data, rtol=1e-13) for p, q in zip(ps, qs, strict=True))
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_the_rate_of_a_group_multiplies_that_of_the_step(make) -> None:
+    ps, qs = parameters(), parameters()
+    halved, plain = make(ps), make(qs)
+    for group in halved.groups:
+        group.rate = 0.5
+    for p, q in zip(ps, qs, strict=True):
+        p.grad = q.grad = np.ones(p.shape)
+    halved.step(0.2)
+    plain.step(0.1)
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(ps, qs, strict=True))
+
+
+@pytest.mark.parametrize("make", EVERY[:8])
+def test_blocks_do_not_show_in_the_result(make, monkeypatch) -> None:
+    results = []
+    for block in (1 << 15, 5):
+        monkeypatch.setattr(elementwise, "BLOCK", block)
+        ps = parameters()
+        optimizer = make([ParameterGroup(ps, weight_decay=0.1)])
+        for p in ps:
+            p.grad = np.sin(p.data)
+        optimizer.step(0.1)
+        results.append(optimizer.groups[0].data)
+    assert np.array_equal(*results)
+
+
+# How much memory an update of a parameter may take for a while, in shares of its size: Adafactor needs the size of the
+# largest matrix, Muon a few of its smaller products.
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [(Adam, 0.01), *[(make, 0.3) for make in (*EVERY[:2], *EVERY[4:8])], (Adafactor, 1.1), (Muon, 5.2)],
+)
+def test_an_update_takes_little_memory(make, most: float) -> None:
+    p = Parameter(np.random.default_rng(0).standard_normal((1024, 512), np.float32))
+    optimizer = make([p])
+    p.grad = np.ones_like(p.data)
+    optimizer.step(0.1)
+    tracemalloc.start()
+    try:
+        optimizer.step(0.1)
+        assert tracemalloc.get_traced_memory()[1] < most * p.data.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_orthogonalize_brings_singular_values_near_one_and_keeps_their_directions(rows, columns, seed) -> None:
+    rng = np.random.default_rng(seed)
+    u, _, v = np.linalg.svd(rng.standard_normal((rows, columns)), full_matrices=False)
+    x = (u * rng.uniform(0.1, 1.0, len(v))) @ v
+    result = orthogonalize(x)
+    values = np.einsum("ir,ij,rj->r", u, result, v)
+    assert np.allclose((u * values) @ v, result)
+    assert values.min() > 0.65
+    assert values.max() < 1.25
+    assert np.allclose(orthogonalize(x.T), result.T)
+    assert np.allclose(orthogonalize(1e4 * x), result)
+
+
+def test_orthogonalize_leaves_zeros_at_zero() -> None:
+    assert not orthogonalize(np.zeros((2, 3))).any()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_muon_takes_the_matrices_inside_and_adamw_the_rest(tied: bool) -> None:
+    model = tiny_gpt2(tie_word_embeddings=tied)
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimizer = make_optimizer("muon", model, weight_decay=0.1)
+    muon, adamw = optimizer.optimizers
+    assert isinstance(muon, Muon)
+    assert {names[id(p)] for p in muon.groups[0].parameters} == {
+        f"blocks.0.{layer}.weight"
+        for layer in ("attention.qkv", "attention.projection", "feed_forward.up", "feed_forward.down")
+    }
+    embeddings = {names[id(p)] for p in adamw.groups[0].parameters}
+    assert embeddings == {"tokens.weight", "positions.weight"} | (set() if tied else {"head.weight"})
+    assert [group.weight_decay for group in optimizer.groups] == [0.1, 0.1, 0.0]
+    assert sum(group.data.size for group in optimizer.groups) == model.num_parameters()
 
 
 def test_schedules_rise_to_the_peak_and_end_at_the_final_rate() -> None:
@@ -106,7 +246,13 @@ def test_schedules_rise_to_the_peak_and_end_at_the_final_rate() -> None:
         (lambda: make_schedule("cosinus", peak=1, steps=9), "cosinus"),
         (lambda: make_schedule("linear", peak=1, warmup=10, steps=9), "warm-up of 10"),
         (lambda: SGD(parameters(), momentum=1.0), "momentum is 1.0"),
-        (lambda: AdamW(parameters(), betas=(0.9, 1.0)), "betas"),
+        (lambda: AdamW(parameters(), betas=(0.9, 1.0)), "beta2 is 1.0"),
+        (lambda: Lion(parameters(), betas=(-0.1, 0.9)), "Lion: beta1 is -0.1"),
+        (lambda: RMSprop(parameters(), decay=1.5), "decay is 1.5"),
+        (lambda: Adafactor(parameters(), beta2_decay=0.8), "beta2_decay is 0.8"),
+        (lambda: Muon(parameters()), r"shape \(5,\), expected matrices"),
+        (lambda: Muon(parameters()[:1], adjust="none"), "adjust is 'none'"),
+        (lambda: make_optimizer("addam", tiny_gpt2()), "did you mean 'adam'"),
         (lambda: SGD([]), "no parameters"),
         (lambda: ParameterGroup([Parameter(np.ones(1)), Parameter(np.ones(1, np.float32))]), "one dtype"),
     ],

@@ -18,7 +18,7 @@ from tinylm.errors import FileFormatError, TinylmError
 from tinylm.formats import read_safetensors
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
-from tinylm.optim import AdamW, parameter_groups
+from tinylm.optim import OPTIMIZERS, SCHEDULES, AdamW, parameter_groups
 from tinylm.tasks import TrainSettings, resolve_settings
 from tinylm.training import NonFiniteError, StepResult, Trainer, early_stopping, read_metrics, validate
 
@@ -158,9 +158,18 @@ def caches(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tinylm.tasks.training.cache_folder", lambda: tmp_path / "cache")
 
 
-@pytest.mark.parametrize("model", ["gpt2", "lstm"])
-def test_twenty_steps_equal_ten_saved_and_ten_in_a_new_process(text: Path, tmp_path: Path, model: str) -> None:
-    settings = {**SMALL, "model": model, "steps": 20}
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        ("gpt2", "adamw"),
+        ("lstm", "muon"),
+        *[pytest.param("gpt2", name, marks=pytest.mark.slow) for name in OPTIMIZERS if name != "adamw"],
+    ],
+)
+def test_twenty_steps_equal_ten_saved_and_ten_in_a_new_process(
+    text: Path, tmp_path: Path, model: str, optimizer: str
+) -> None:
+    settings = {**SMALL, "model": model, "optimizer": optimizer, "steps": 20}
     whole = tinylm.train(text, out=tmp_path / "whole", **settings)
 
     def interrupt(trainer: Trainer, result: StepResult) -> None:
@@ -282,10 +291,10 @@ def test_without_validation_the_last_weights_are_the_best(text: Path, tmp_path: 
     assert all(np.allclose(best[name], last[name]) for name in best)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("schedule", ["linear", "constant"])
+@pytest.mark.parametrize(("optimizer", "schedule"), [*zip(OPTIMIZERS, itertools.cycle(SCHEDULES))])
 def test_every_optimizer_and_schedule_trains(text: Path, tmp_path: Path, optimizer: str, schedule: str) -> None:
-    run = tinylm.train(text, out=tmp_path / "r", steps=12, optimizer=optimizer, schedule=schedule, **SMALL)
+    settings = {**SMALL, "optimizer": optimizer, "schedule": schedule, "validation": 0.0, "checkpoint_every": 12}
+    run = tinylm.train(text, out=tmp_path / "r", steps=12, **settings)
     metrics = read_metrics(run.folder / "metrics.jsonl")
     assert metrics[-1]["train_loss"] < metrics[0]["train_loss"]
 
@@ -297,6 +306,7 @@ def test_every_optimizer_and_schedule_trains(text: Path, tmp_path: Path, optimiz
         ({"width": "big"}, "width is 'big', expected int"),
         ({"width": 5.5}, "width is 5.5"),
         ({"model": "bert"}, "gpt2, lstm"),
+        ({"optimizer": "loin"}, "optimizer is 'loin'; did you mean 'lion'"),
         ({"heads": 3, "width": 16}, "does not divide"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"steps": 0}, "steps is 0"),

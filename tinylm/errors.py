@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from os import PathLike
 
-__all__ = ["FileFormatError", "TinylmError"]
+__all__ = ["FileFormatError", "TinylmError", "nearest"]
 
 
 class TinylmError(ValueError):
@@ -21,3 +23,10 @@ class FileFormatError(TinylmError):
         self.path, self.offset, self.reason = str(path), offset, reason
         place = "" if offset is None else f", byte {offset}"
         super().__init__(f"{self.path}{place}: {reason}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What to add to the message about an unknown name: the nearest that exists, or all where none is near."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"

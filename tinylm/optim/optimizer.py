@@ -12,7 +12,7 @@ from tinylm.autograd import Parameter
 from tinylm.errors import TinylmError
 from tinylm.nn import Module
 
-__all__ = ["Optimizer", "ParameterGroup", "clip_scale", "parameter_groups"]
+__all__ = ["Optimizer", "ParameterGroup", "check_shares", "clip_scale", "parameter_groups", "views"]
 
 
 class ParameterGroup:
@@ -20,25 +20,23 @@ class ParameterGroup:
 
     They move into one flat buffer, and their gradients into another, so that an update is one pass over memory.
     Each parameter's `data` becomes a view, and the backward pass writes into the view that is its gradient_buffer.
+
+    rate: what multiplies the learning rate of the step for this group.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], *, weight_decay: float = 0.0):
+    def __init__(self, parameters: Iterable[Parameter], *, weight_decay: float = 0.0, rate: float = 1.0):
         self.parameters = list(parameters)
-        self.weight_decay = weight_decay
+        self.weight_decay, self.rate = weight_decay, rate
         dtypes = {p.dtype for p in self.parameters}
         if len(dtypes) != 1:
             raise ValueError(f"a parameter group needs parameters of one dtype, received {sorted(map(str, dtypes))}")
-        size = sum(p.size for p in self.parameters)
-        self.data = np.empty(size, dtypes.pop())
+        self.shapes = [p.shape for p in self.parameters]
+        self.data = np.empty(sum(p.size for p in self.parameters), dtypes.pop())
         self.gradients = np.zeros_like(self.data)
-        start = 0
-        for p in self.parameters:
-            end = start + p.size
-            view = self.data[start:end].reshape(p.shape)
+        places = zip(self.parameters, views(self.data, self.shapes), views(self.gradients, self.shapes), strict=True)
+        for p, view, gradient in places:
             view[...] = p.data
-            p.data, p.grad = view, None
-            p.gradient_buffer = self.gradients[start:end].reshape(p.shape)
-            start = end
+            p.data, p.grad, p.gradient_buffer = view, None, gradient
 
     def collect(self) -> None:
         """See that every gradient lies in the flat buffer; a parameter that got none counts as zero."""
@@ -50,9 +48,20 @@ class ParameterGroup:
             p.grad = p.gradient_buffer
 
 
-def parameter_groups(model: Module, weight_decay: float) -> list[ParameterGroup]:
-    """Two groups: matrices and embeddings decay, vectors (biases and the weights of norms) do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def views(flat: np.ndarray, shapes: Iterable[tuple[int, ...]]) -> list[np.ndarray]:
+    """Arrays of these shapes that lie one after another in a flat buffer: views, not copies."""
+    result, start = [], 0
+    for shape in shapes:
+        end = start + math.prod(shape)
+        result.append(flat[start:end].reshape(shape))
+        start = end
+    return result
+
+
+def parameter_groups(model: Module | Iterable[Parameter], weight_decay: float) -> list[ParameterGroup]:
+    """Two groups of what is trained: matrices and embeddings decay, vectors (biases, the weights of norms) do not."""
+    given = model.parameters() if isinstance(model, Module) else model
+    parameters = [p for p in given if p.requires_grad]
     matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     groups = []
     if matrices:
@@ -65,7 +74,8 @@ def parameter_groups(model: Module, weight_decay: float) -> list[ParameterGroup]
 class Optimizer:
     """Updates groups of parameters from their gradients. Subclasses name their buffers and define `_update`.
 
-    parameters: groups, or parameters, which make one group without weight decay.
+    parameters: groups, or parameters, which make one group without weight decay. Buffers begin as zeros of the size of
+    the group; `_new_buffers` makes others.
     """
 
     buffer_names: Sequence[str] = ()
@@ -77,7 +87,7 @@ class Optimizer:
         self.groups = [g for g in given if isinstance(g, ParameterGroup)]
         if loose := [p for p in given if isinstance(p, Parameter)]:
             self.groups.append(ParameterGroup(loose))
-        self.buffers = [{name: np.zeros_like(g.data) for name in self.buffer_names} for g in self.groups]
+        self.buffers = [self._new_buffers(group) for group in self.groups]
         self.steps = 0
 
     def zero_grad(self) -> None:
@@ -97,7 +107,10 @@ class Optimizer:
         self.steps += 1
         for group, buffers in zip(self.groups, self.buffers, strict=True):
             group.collect()
-            self._update(group, buffers, learning_rate, scale)
+            self._update(group, buffers, float(learning_rate) * group.rate, float(scale))
+
+    def _new_buffers(self, group: ParameterGroup) -> dict[str, np.ndarray]:
+        return {name: np.zeros_like(group.data) for name in self.buffer_names}
 
     def _update(
         self, group: ParameterGroup, buffers: dict[str, np.ndarray], learning_rate: float, scale: float
@@ -123,6 +136,13 @@ class Optimizer:
         for number, buffers in enumerate(self.buffers):
             for name, buffer in buffers.items():
                 buffer[...] = state[f"{number}.{name}"]
+
+
+def check_shares(optimizer: Optimizer, **shares: float) -> None:
+    """Raise ValueError where one of these is no share: 0 <= share < 1."""
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"{type(optimizer).__name__}: {name} is {share}, expected 0 <= {name} < 1")
 
 
 def clip_scale(norm: float, max_norm: float | None) -> float:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from tinylm.autograd import Parameter
 
-from .optimizer import Optimizer, ParameterGroup
+from .elementwise import ElementwiseOptimizer
+from .optimizer import ParameterGroup, check_shares
 
 __all__ = ["SGD"]
 
 
-class SGD(Optimizer):
-    """g <- g + weight_decay p;   b <- momentum b + g, b = g at first;   p <- p - lr b; nesterov: lr (g + momentum b).
+class SGD(ElementwiseOptimizer):
+    """b <- momentum b + g, b = g at first;   p <- p - lr b; nesterov: p <- p - lr (g + momentum b).
 
-    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning"; the form is
-    PyTorch's.
+    The form is PyTorch's. rate_in_velocity: b collects lr g instead of g, as in the source and in Keras, which differs
+    where the rate changes. decoupled: see `ElementwiseOptimizer`.
+    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", eq. 1 to 4.
     """
-
-    buffer_names = ("momentum",)
 
     def __init__(
         self,
@@ -28,20 +28,27 @@ class SGD(Optimizer):
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
+        rate_in_velocity: bool = False,
+        decoupled: bool = False,
     ):
-        if not 0 <= momentum < 1:
-            raise ValueError(f"SGD: momentum is {momentum}, expected 0 <= momentum < 1")
-        super().__init__(parameters)
-        self.momentum, self.nesterov = momentum, nesterov
+        check_shares(self, momentum=momentum)
+        self.buffer_names = ("momentum",) if momentum else ()
+        super().__init__(parameters, decoupled=decoupled)
+        self.momentum, self.nesterov, self.rate_in_velocity = momentum, nesterov, rate_in_velocity
 
-    def _update(
-        self, group: ParameterGroup, buffers: dict[str, np.ndarray], learning_rate: float, scale: float
+    def _update_block(
+        self, p: np.ndarray, g: np.ndarray, learning_rate: float, buffers: Mapping[str, np.ndarray]
     ) -> None:
-        gradient = group.gradients * group.data.dtype.type(scale)
-        gradient += group.weight_decay * group.data
-        velocity = buffers["momentum"]
-        velocity *= self.momentum
-        velocity += gradient
-        if self.nesterov:
-            gradient += self.momentum * velocity
-        group.data -= learning_rate * (gradient if self.nesterov else velocity)
+        if self.rate_in_velocity:
+            g *= learning_rate
+        if self.momentum:
+            b = buffers["momentum"]
+            b *= self.momentum
+            b += g
+            if self.nesterov:
+                g += self.momentum * b
+            else:
+                g[...] = b
+        if not self.rate_in_velocity:
+            g *= learning_rate
+        p -= g

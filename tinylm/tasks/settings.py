@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
 import types
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinylm.errors import FileFormatError, TinylmError
+from tinylm.errors import FileFormatError, TinylmError, nearest
 from tinylm.files import read_json
-from tinylm.optim import SCHEDULES
+from tinylm.optim import OPTIMIZERS, SCHEDULES
 
 __all__ = [
     "PRESETS",
@@ -32,7 +31,7 @@ INFINITY = float("inf")
 # Settings, their smallest value, and the one they stay below.
 RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
-    ("patience seed clip initial_std weight_decay learning_rate final_learning_rate", 0, INFINITY),
+    ("patience seed clip initial_std weight_decay eps learning_rate final_learning_rate", 0, INFINITY),
     ("warmup validation dropout beta1 beta2 label_smoothing", 0, 1),
 )
 
@@ -58,13 +57,14 @@ class TrainSettings:
     batch_size: int = 12  # windows a step
     accumulate: int = 1  # slices a batch is cut into, to need less memory
     gradient_checkpointing: bool = False  # compute blocks again in the backward pass: less memory, more time
-    optimizer: str = "adamw"  # adamw, adam or sgd
+    optimizer: str = "adamw"  # or adam, lion, muon, adafactor, rmsprop, adagrad, sgd: docs/optimizers.md
     learning_rate: float = 3e-3  # the peak
     final_learning_rate: float = 9e-5
     schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
     warmup: float = 0.04  # share of the steps in which the rate rises to its peak
-    beta1: float = 0.9  # for sgd, the momentum
-    beta2: float = 0.99
+    beta1: float = 0.9  # how much stays of the mean of gradients; for sgd and muon, the momentum
+    beta2: float = 0.99  # and of the mean of their squares
+    eps: float = 1e-8  # added to the root of that mean before it divides
     weight_decay: float = 0.1  # of matrices and embeddings
     clip: float = 1.0  # largest norm of the gradients; 0 for no limit
     label_smoothing: float = 0.0
@@ -77,7 +77,7 @@ class TrainSettings:
         _check_choice("task", self.task, ("language-modelling",))
         _check_choice("tokenizer", self.tokenizer, ("chars", "bytes"))
         _check_choice("model", self.model, ("gpt2", "lstm"))
-        _check_choice("optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
         for names, low, end in RANGES:
             for name in names.split():
@@ -93,7 +93,7 @@ class TrainSettings:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise TinylmError(f"{name} is {value!r}; the choices are {', '.join(choices)}")
+        raise TinylmError(f"{name} is {value!r}{nearest(value, choices)}")
 
 
 def _check_range(name: str, value: float, low: float, end: float) -> None:
@@ -150,9 +150,7 @@ def resolve_settings(*layers: Mapping[str, Any]) -> TrainSettings:
     for layer in layers:
         for name, value in layer.items():
             if name not in hints:
-                near = difflib.get_close_matches(name, hints, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(hints)}"
-                raise TinylmError(f"unknown setting {name!r}{hint}")
+                raise TinylmError(f"unknown setting {name!r}{nearest(name, hints)}")
             chosen[name] = _read_value(name, value, hints[name])
     return TrainSettings(**chosen)
 

@@ -15,7 +15,7 @@ from tinylm.formats import save_model
 from tinylm.inference import Sampler, generate
 from tinylm.models import GPT2, CausalLanguageModel, GPT2Config, LSTMConfig, LSTMLanguageModel
 from tinylm.nn import Initializer
-from tinylm.optim import SGD, Adam, AdamW, Optimizer, make_schedule, parameter_groups
+from tinylm.optim import make_optimizer, make_schedule
 from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer
 from tinylm.training import (
     Callback,
@@ -86,7 +86,14 @@ def train_language_model(
     trainer = Trainer(
         model,
         task,
-        _build_optimizer(settings, model),
+        make_optimizer(
+            settings.optimizer,
+            model,
+            weight_decay=settings.weight_decay,
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            eps=settings.eps,
+        ),
         make_schedule(
             settings.schedule,
             peak=settings.learning_rate,
@@ -160,14 +167,6 @@ def _build_lstm(settings: TrainSettings, vocab_size: int) -> LSTMLanguageModel:
 
 
 MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {"gpt2": _build_gpt2, "lstm": _build_lstm}
-
-
-def _build_optimizer(settings: TrainSettings, model: CausalLanguageModel) -> Optimizer:
-    groups = parameter_groups(model, settings.weight_decay)
-    if settings.optimizer == "sgd":
-        return SGD(groups, momentum=settings.beta1)
-    kind = AdamW if settings.optimizer == "adamw" else Adam
-    return kind(groups, betas=(settings.beta1, settings.beta2))
 
 
 def _continue(trainer: Trainer, run: RunFolder, corpus: Corpus, notify: Callable[[str], None]) -> None:
