@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
+from tinylm.data import Progress
 from tinylm.errors import TinylmError
 from tinylm.tasks import PRESETS, TrainedRun, resolve_settings, resume_settings, train_language_model
 from tinylm.training import Callback
@@ -21,13 +22,16 @@ def train(
     resume: str | PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     notify: Callable[[str], None] = lambda message: None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> TrainedRun:
     """Train a language model and return the run; `tinylm.load(run.best)` opens its best weights.
 
-    data: text files and folders, the built-in text where empty. preset: a name from `tinylm.tasks.PRESETS`, where
-    None the one for the model. out: the run folder, a new one under runs/ where None. resume: a run folder to continue;
-    then no other setting may differ from the run's own. settings: those of `tinylm.tasks.TrainSettings`.
+    data: files, folders and patterns of text, JSON Lines, CSV or Parquet; the built-in text where empty. preset: a name
+    from `tinylm.tasks.PRESETS`, where None the one for the model. out: the run folder, a new one under runs/ if None.
+    resume: a run folder to continue; then no other setting may differ from the run's own. notify: told in one line each
+    what happens; progress: told how far the reading of large data is (what is done, how many bytes of how many).
+    settings: those of `tinylm.tasks.TrainSettings`.
     Raises TinylmError for settings that do not exist or do not fit, and for data that cannot be used.
     """
     paths = [data] if isinstance(data, (str, PathLike)) else list(data)
@@ -47,6 +51,7 @@ def train(
         resume=resume,
         callbacks=callbacks,
         notify=notify,
+        progress=progress,
     )
 
 

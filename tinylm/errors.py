@@ -16,12 +16,14 @@ class TinylmError(ValueError):
 class FileFormatError(TinylmError):
     """A file that cannot be trusted: malformed, cut short, or of another kind than its name says.
 
-    path: the file; offset: the byte at which it went wrong, None where no single byte is to blame.
+    path: the file; offset: the byte at which it went wrong, None where no single byte is to blame; line: the same for
+    files of lines and records, counted from 1.
     """
 
-    def __init__(self, path: str | PathLike[str], reason: str, offset: int | None = None):
-        self.path, self.offset, self.reason = str(path), offset, reason
+    def __init__(self, path: str | PathLike[str], reason: str, offset: int | None = None, *, line: int | None = None):
+        self.path, self.offset, self.line, self.reason = str(path), offset, line, reason
         place = "" if offset is None else f", byte {offset}"
+        place = place if line is None else f":{line}{place}"
         super().__init__(f"{self.path}{place}: {reason}")
 
 

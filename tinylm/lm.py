@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -139,9 +140,18 @@ class LM:
         tokens = [self.tokenizer.token(int(i)) for i in ids]
         return Score(tokens, log_probabilities(self.model, ids).tolist())
 
-    def evaluate(self, data: Sequence[str | PathLike[str]]) -> dict[str, float]:
-        """The metrics of language modelling on text files and folders: loss, perplexity, bits per byte, accuracy."""
-        tokens = tokenize_corpus(open_corpus(data), self.tokenizer, cache_folder() / "tokens")
+    def evaluate(
+        self, data: str | PathLike[str] | Sequence[str | PathLike[str]], *, text_column: str = "text"
+    ) -> dict[str, float]:
+        """The metrics of language modelling on files and folders: loss, perplexity, bits per byte, accuracy.
+
+        data, text_column: as `tinylm.data.open_corpus` takes them. Records that cannot be used are skipped with a
+        RuntimeWarning that says how many and why.
+        """
+        corpus = open_corpus(data, text_column=text_column)
+        for message in corpus.survey().omissions:
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        tokens = tokenize_corpus(corpus, self.tokenizer, cache_folder() / "tokens")
         split, _ = tokens.split(0.0)
         if len(split) < 2:
             raise TinylmError("a text of one token predicts nothing; give a longer one")

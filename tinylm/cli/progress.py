@@ -1,4 +1,4 @@
-"""The progress bar of a training run."""
+"""The progress bars: of a training run, and of the reading of large data before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,30 @@ from tqdm import tqdm
 
 from tinylm.training import StepResult, Trainer
 
-__all__ = ["ProgressBar"]
+__all__ = ["ProgressBar", "ReadingBar"]
+
+
+class ReadingBar:
+    """Shows how far the reading of data is, where it takes longer than a second; on stderr."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._what = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._bar is None or what != self._what:
+            self.close()
+            self._bar = tqdm(desc=what, total=total, unit="B", unit_scale=True, delay=1, leave=False)
+            self._what = what
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 class ProgressBar:

@@ -2,166 +2,212 @@
 
 from __future__ import annotations
 
-import codecs
-import difflib
-import hashlib
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileFormatError, TinylmError
+from .paths import find_files
+from .readers import Piece, Skipped, TextFile, read
+from .readers.plain import unix_newlines
+from .repeats import Repeats
+from .survey import FileStates, Progress, Survey, file_states, recall, remember, reporter, take_survey
 
-__all__ = ["TEXT_SUFFIXES", "Corpus", "builtin_corpus", "open_corpus"]
+__all__ = ["Corpus", "Omissions", "builtin_corpus", "open_corpus"]
 
-TEXT_SUFFIXES = (".md", ".rst", ".text", ".txt")
+CHUNK = 1 << 20  # bytes, or characters, that are read and looked at together
 
-_WIDE_BOMS = {  # the longest first: UTF-16's is the beginning of UTF-32's
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
+
+@dataclass
+class Omissions:
+    """What a pass over a corpus left out. records: all there were; first: the first that was skipped, and why."""
+
+    records: int = 0
+    skipped: int = 0
+    repeated: int = 0
+    first: FileFormatError | None = None
+
+    def messages(self) -> list[str]:
+        """What to tell the user."""
+        told = []
+        if self.skipped:
+            told.append(f"skipped {self.skipped:,} of {self.records:,} records: first at {self.first}")
+        if self.repeated:
+            told.append(f"left out {self.repeated:,} of {self.records:,} records that repeat an earlier one")
+        return told
 
 
 class Corpus:
-    """A named text, made of sources joined by a newline and read in bounded memory as often as needed.
+    """A named sequence of documents, read in bounded memory as often as needed.
 
-    name: for messages and cards. sources: a Path is a UTF-8 file, a str is the text itself.
+    name: for messages and cards. sources: a Path is a file, whose suffix says how it is read (see `READERS`); a str
+    is a document itself. text_column: the field or column of JSON Lines, CSV and Parquet that is the text. strict: a
+    record that cannot be used raises, where else it is skipped and counted. deduplicate: records that repeat an
+    earlier one are left out; plain text is not looked at.
     """
 
-    def __init__(self, name: str, sources: Sequence[Path | str]):
+    def __init__(
+        self,
+        name: str,
+        sources: Sequence[Path | str],
+        *,
+        text_column: str = "text",
+        strict: bool = False,
+        deduplicate: bool = False,
+    ):
         self.name, self.sources = name, tuple(sources)
+        self.text_column, self.strict, self.deduplicate = text_column, strict, deduplicate
+        self._survey: Survey | None = None
 
-    def chunks(self, size: int = 1 << 20) -> Iterator[str]:
-        r"""The text in pieces of about `size` bytes; joined, they are the same whatever the size.
+    def pieces(
+        self,
+        size: int = CHUNK,
+        *,
+        on_read: Callable[[int], None] = lambda count: None,
+        omissions: Omissions | None = None,
+    ) -> Iterator[Piece]:
+        r"""The documents in pieces of about `size` bytes; each document ends with the piece that says so.
 
-        "\r\n" becomes "\n" and nothing else changes. Raises FileFormatError with the byte offset for a file
-        that is binary or not UTF-8, TinylmError after the last piece where all was white space.
+        "\r\n" becomes "\n" and nothing else changes. on_read: told how many bytes were taken from the disk, as they
+        are; omissions: counts what is left out. Raises FileFormatError for a file that is damaged, binary or not
+        UTF-8; TinylmError after the last piece where all was white space.
         """
         if size < 1:
-            raise TinylmError(f"Corpus.chunks: size must be at least 1, received {size}")
+            raise TinylmError(f"{self.name}: the size of pieces must be at least 1, received {size}")
+        omissions = Omissions() if omissions is None else omissions
+        repeats = Repeats() if self.deduplicate else None
         blank = True
-        for chunk in _unix_newlines(self._raw(size)):
-            blank = blank and chunk.isspace()
-            yield chunk
+        for source in self.sources:
+            whole = True  # a record comes in one piece; plain text ends with an empty one
+            for piece in self._read(source, size, on_read, omissions):
+                omissions.records += piece.ends
+                if repeats and piece.text and piece.ends and whole and repeats.seen(piece.text):
+                    omissions.repeated += 1
+                    continue
+                whole = piece.ends
+                blank = blank and (not piece.text or piece.text.isspace())
+                yield piece
         if blank:
-            raise TinylmError(f"{self.name}: no text, only white space")
+            raise omissions.first or TinylmError(f"{self.name}: no text, only white space")
+
+    def documents(self) -> Iterator[str]:
+        """Each document as one str: for corpora of documents that fit into memory."""
+        held: list[str] = []
+        for text, ends in self.pieces():
+            held.append(text)
+            if ends:
+                yield "".join(held)
+                held.clear()
+
+    def chunks(self, size: int = CHUNK) -> Iterator[str]:
+        """The documents joined by newlines, in chunks of about `size`; joined, they are the same whatever the size."""
+        held: list[str] = []
+        length, between = 0, False
+        for text, ends in self.pieces(size):
+            held += ["\n", text] if between else [text]
+            length += len(text) + between
+            between = ends
+            if length >= size:
+                yield "".join(held)
+                held.clear()
+                length = 0
+        if length:
+            yield "".join(held)
+
+    def survey(self, progress: Progress | None = None) -> Survey:
+        """What one pass over all documents tells; where the files are large, from the last time they were read.
+
+        A file that has changed in size or time since then is noticed. progress: told of the bytes that are read.
+        """
+        if self._survey is None:
+            states = self.file_states()
+            texts = [source for source in self.sources if isinstance(source, str)]
+            options = [self.text_column, self.strict, self.deduplicate, texts]
+            self._survey = recall(states, options) or self._take_survey(states, progress)
+            remember(self._survey, states, options)
+        return self._survey
+
+    def _take_survey(self, states: FileStates, progress: Progress | None) -> Survey:
+        omissions = Omissions()
+        pieces = self.pieces(on_read=reporter(progress, "reading", self.n_bytes), omissions=omissions)
+        survey = take_survey(pieces, omissions.messages)
+        self.check_unchanged(states)
+        return survey
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits that change with the text, whatever the names and the number of its files."""
-        digest = hashlib.blake2b(digest_size=16)
-        for chunk in self.chunks():
-            digest.update(chunk.encode("utf-8"))
-        return digest.hexdigest()
+        """That of the survey."""
+        return self.survey().fingerprint
 
-    def _raw(self, size: int) -> Iterator[str]:
-        for number, source in enumerate(self.sources):
-            if number:
-                yield "\n"
-            if isinstance(source, Path):
-                yield from _read_utf8(source, size)
-            else:
-                yield from (source[start : start + size] for start in range(0, len(source), size))
+    def file_states(self) -> FileStates:
+        """The files' names, sizes and times."""
+        return file_states(source for source in self.sources if isinstance(source, Path))
+
+    def check_unchanged(self, states: FileStates) -> None:
+        """Raise TinylmError where a file is no longer as it was."""
+        for before, now in zip(states, self.file_states(), strict=True):
+            if before != now:
+                raise TinylmError(f"{before[0]} has changed while it was read; start again when it is complete")
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes that one pass reads from the disk."""
+        return sum(size for _, size, _ in self.file_states())
+
+    def _read(
+        self, source: Path | str, size: int, on_read: Callable[[int], None], omissions: Omissions
+    ) -> Iterator[Piece]:
+        if isinstance(source, str):
+            parts = (source[start : start + size] for start in range(0, len(source), size))
+            yield from (Piece(part, False) for part in unix_newlines(parts))
+            yield Piece("", True)
+            return
+        for item in read(TextFile(source, self.text_column, size, on_read)):
+            if isinstance(item, Piece):
+                yield item
+                continue
+            error = _complaint(source, item)
+            if self.strict:
+                raise error
+            omissions.records += 1
+            omissions.skipped += 1
+            omissions.first = omissions.first or error
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r}, {len(self.sources)} source{'s' * (len(self.sources) != 1)})"
 
 
-def open_corpus(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Corpus:
-    """The text of files and folders, in the order given.
+def _complaint(path: Path, skipped: Skipped) -> FileFormatError:
+    return FileFormatError(path, skipped.reason, line=skipped.line)
 
-    A file may have any suffix. A folder gives its files that end in .md, .rst, .text or .txt, at any depth,
-    sorted by path; hidden and empty ones are left out. A file met twice counts once. Raises FileFormatError
-    for a path that is missing, a file that is empty, a folder without text.
+
+def open_corpus(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    text_column: str = "text",
+    strict: bool = False,
+    deduplicate: bool = False,
+) -> Corpus:
+    """The documents of files, folders and patterns, in the order given; see `find_files` and `Corpus`.
+
+    Raises FileFormatError for a path that is missing, a file that is empty, a folder or pattern without text.
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not given:
         raise TinylmError("no text: name at least one file or folder")
-    files = {file.resolve(): file for path in given for file in _files(path)}
     more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-    return Corpus((given[0].name or str(given[0])) + more, list(files.values()))
+    name = (given[0].name or str(given[0])) + more
+    return Corpus(name, find_files(given), text_column=text_column, strict=strict, deduplicate=deduplicate)
 
 
 def builtin_corpus() -> Corpus:
     """CPython's own help texts ("pydoc-topics"): 470 kB of English, joined in order of their names.
 
-    The text differs a little from one Python version to the next; `fingerprint` tells.
+    The text differs a little from one Python version to the next; its fingerprint tells.
     """
     try:
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
     except ImportError:
         raise TinylmError("this Python lacks its help texts (pydoc_data); name a text file instead") from None
     return Corpus("pydoc-topics", ["\n".join(topics[name] for name in sorted(topics))])
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        names = [file.relative_to(path) for file in path.rglob("*") if file.suffix.lower() in TEXT_SUFFIXES]
-        names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-        names.sort(key=Path.as_posix)  # the same order on every system
-        files = [path / name for name in names if _has_bytes(path / name)]
-        if not files:
-            raise FileFormatError(path, f"a folder without text: no {', '.join(TEXT_SUFFIXES)} that holds any")
-        return files
-    if not path.is_file():
-        raise FileFormatError(path, f"there is no such file or folder{_suggestion(path)}")
-    if not _has_bytes(path):
-        raise FileFormatError(path, "is empty; expected text")
-    return [path]
-
-
-def _has_bytes(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0
-
-
-def _suggestion(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f": the folder {path.parent} does not exist"
-    names = sorted(other.name for other in path.parent.iterdir())
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    return f"; did you mean {path.with_name(close[0])}?" if close else ""
-
-
-def _read_utf8(path: Path, size: int) -> Iterator[str]:
-    """The text of a file without its byte order mark."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with open(path, "rb") as file:
-        position = file.seek(_text_start(path, file.read(4)))
-        while block := file.read(size):
-            yield _decode(decoder, block, position, path)
-            position += len(block)
-        yield _decode(decoder, b"", position, path, final=True)
-
-
-def _text_start(path: Path, first_bytes: bytes) -> int:
-    for mark, encoding in _WIDE_BOMS.items():
-        if first_bytes.startswith(mark):
-            raise FileFormatError(path, f"{encoding} text by its byte order mark; convert the file to UTF-8", 0)
-    return len(codecs.BOM_UTF8) if first_bytes.startswith(codecs.BOM_UTF8) else 0
-
-
-def _decode(decoder: codecs.IncrementalDecoder, block: bytes, position: int, path: Path, *, final: bool = False) -> str:
-    """position: where `block` begins in the file."""
-    if (zero := block.find(b"\0")) >= 0:
-        reason = "a NUL byte: a binary file or UTF-16, not UTF-8 text; convert it to UTF-8 or leave it out"
-        raise FileFormatError(path, reason, position + zero)
-    waiting = len(decoder.getstate()[0])  # bytes of a character that an earlier block began
-    try:
-        return decoder.decode(block, final)
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text ({error.reason}); convert the file to UTF-8 or leave it out"
-        raise FileFormatError(path, reason, position - waiting + error.start) from None
-
-
-def _unix_newlines(chunks: Iterable[str]) -> Iterator[str]:
-    r"""Make "\r\n" a "\n", also where it lies across two chunks; drop empty chunks."""
-    held = ""
-    for chunk in chunks:
-        text = held + chunk
-        held = "\r" if text.endswith("\r") else ""
-        text = text[: len(text) - len(held)].replace("\r\n", "\n")
-        if text:
-            yield text
-    if held:
-        yield held

@@ -41,7 +41,10 @@ class TrainSettings:
     """Everything that a run depends on. The same settings, data and machine give the same bits."""
 
     task: str = "language-modelling"
-    data: tuple[str, ...] = ()  # text files and folders; the built-in text where empty
+    data: tuple[str, ...] = ()  # text files, folders and patterns; the built-in text where empty
+    text_column: str = "text"  # the field or column of JSON Lines, CSV and Parquet that is the text
+    strict: bool = False  # a record that cannot be used ends the run, where else it is skipped and counted
+    deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
     tokenizer: str = "chars"  # chars or bytes
     validation: float = 0.1  # the last share of the text, held out
     model: str = "gpt2"  # gpt2 or lstm

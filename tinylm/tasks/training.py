@@ -8,7 +8,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from tinylm.data import Corpus, builtin_corpus, open_corpus
+from tinylm.data import Corpus, Progress, builtin_corpus, open_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
 from tinylm.formats import save_model
@@ -72,14 +72,17 @@ def train_language_model(
     resume: str | PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
     notify: Callable[[str], None] = lambda message: None,
+    progress: Progress | None = None,
 ) -> TrainedRun:
     """Train a language model into a run folder, or continue the run in one.
 
     out: the folder, a new one under runs/ where None. resume: a run folder; its settings must be these.
-    notify: told in one line each what happens. Raises TinylmError or OSError with what is wrong and what to do;
-    what was trained until then is kept.
+    notify: told in one line each what happens; progress: how far the reading of large data is. Raises TinylmError or
+    OSError with what is wrong and what to do; what was trained until then is kept.
     """
-    corpus = open_corpus(settings.data) if settings.data else builtin_corpus()
+    corpus = _open_corpus(settings)
+    for message in corpus.survey(progress).omissions:
+        notify(message)
     tokenizer = build_tokenizer(settings, corpus)
     task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens")
     model = build_model(settings, tokenizer.vocab_size)
@@ -124,9 +127,20 @@ def train_language_model(
     return TrainedRun(run.path, tokenizer, model, trainer, trainer.stopped)
 
 
+def _open_corpus(settings: TrainSettings) -> Corpus:
+    if not settings.data:
+        return builtin_corpus()
+    return open_corpus(
+        settings.data,
+        text_column=settings.text_column,
+        strict=settings.strict,
+        deduplicate=settings.deduplicate,
+    )
+
+
 def build_tokenizer(settings: TrainSettings, corpus: Corpus) -> Tokenizer:
     """The tokenizer that the settings name, trained on the corpus where it needs that."""
-    return ByteTokenizer() if settings.tokenizer == "bytes" else CharTokenizer.train(corpus.chunks())
+    return ByteTokenizer() if settings.tokenizer == "bytes" else CharTokenizer(corpus.survey().characters)
 
 
 def build_model(settings: TrainSettings, vocab_size: int) -> CausalLanguageModel:

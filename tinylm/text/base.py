@@ -45,6 +45,14 @@ class Tokenizer(ABC):
     def to_json(self) -> dict[str, Any]:
         """The content of tokenizer.json, in the format of Hugging Face's `tokenizers`."""
 
+    def safe_cut(self, text: str) -> int:
+        """The last place where a text may be cut so that the ids of both parts, joined, are those of the whole.
+
+        It holds whatever follows `text`. 0 where there is no such place: a long text is then encoded in one piece.
+        Large documents are cut here to be encoded by several processes.
+        """
+        return 0
+
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
         """The ids of a text that arrives in pieces. Where tokens span characters, this must be overridden."""
         return map(self.encode, chunks)

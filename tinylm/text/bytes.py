@@ -31,6 +31,9 @@ class ByteTokenizer(Tokenizer):
             ) from None
         return np.frombuffer(raw, np.uint8).astype(np.int32)
 
+    def safe_cut(self, text: str) -> int:
+        return len(text)
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         return self._check_ids(ids).astype(np.uint8).tobytes().decode("utf-8", "replace")
 

@@ -60,6 +60,9 @@ class CharTokenizer(Tokenizer):
             raise TinylmError(_unknown(text[at], start + at))
         return ids
 
+    def safe_cut(self, text: str) -> int:
+        return len(text)
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         return self._codes[self._check_ids(ids)].tobytes().decode("utf-32-le")
 

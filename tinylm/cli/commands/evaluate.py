@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import warnings
 from typing import Any
 
 import tinylm
@@ -16,17 +18,22 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "eval",
         help="measure a model on a text",
-        description="Loss, perplexity, accuracy and bits per byte of a model on text files and folders.",
+        description="Loss, perplexity, accuracy and bits per byte of a model on files, folders and patterns of text, "
+        "JSON Lines, CSV and Parquet.",
     )
     parser.add_argument("model", metavar="MODEL", help="a model folder or a run folder")
-    parser.add_argument("data", nargs="+", metavar="DATA", help="UTF-8 text files and folders")
+    parser.add_argument("data", nargs="+", metavar="DATA", help="files, folders, or quoted patterns")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="the field or column that is the text")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the metrics."""
-    metrics = tinylm.load(options.model).evaluate(options.data)
+    with warnings.catch_warnings(record=True) as caught:
+        metrics = tinylm.load(options.model).evaluate(options.data, text_column=options.text_column)
+    for warning in caught:
+        print(f"tinylm: warning: {warning.message}", file=sys.stderr)
     if options.json:
         print(json.dumps(metrics))
         return

@@ -17,10 +17,12 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         help="train a language model on text",
-        description="Train a language model on text files and folders; without DATA on the text of Python's own "
-        "help pages, which every machine has.",
+        description="Train a language model on files, folders and patterns of text, JSON Lines, CSV and Parquet, also "
+        "as .gz or .zst; without DATA on the text of Python's own help pages, which every machine has.",
     )
-    parser.add_argument("data", nargs="*", metavar="DATA", help="UTF-8 text files and folders")
+    parser.add_argument("data", nargs="*", metavar="DATA", help="files, folders, quoted patterns ('data/**/*.jsonl')")
+    parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text; text unless given")
+    parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
     parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says so")
     parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: settings to start from")
     parser.add_argument("--tokenizer", choices=("chars", "bytes"), help="what a token is; chars unless said otherwise")
@@ -36,10 +38,10 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, with a progress bar; then show what came of it."""
-    from ..progress import ProgressBar
+    from ..progress import ProgressBar, ReadingBar
 
     begin = time.perf_counter()
-    bar = ProgressBar()
+    bar, reading = ProgressBar(), ReadingBar()
     settings = _settings(options)
     try:
         trained = tinylm.train(
@@ -49,9 +51,11 @@ def run(options: argparse.Namespace) -> int:
             resume=options.resume,
             callbacks=[bar],
             notify=bar.say,
+            progress=reading,
             **settings,
         )
     finally:
+        reading.close()
         bar.close()
     _report(trained, time.perf_counter() - begin)
     return 0
@@ -63,7 +67,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
     settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
     settings |= parse_assignments(options.assignments)
-    for name in ("model", "tokenizer", "seed"):
+    for name in ("model", "tokenizer", "seed", "text_column", "strict"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     return settings

@@ -1,0 +1,37 @@
+"""JSON Lines: an object a line, one of its fields the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...errors import FileFormatError
+from ...files import parse_json
+from .base import Piece, Skipped, TextFile, check_column, lines, record
+
+__all__ = ["read_json_lines"]
+
+
+def read_json_lines(file: TextFile) -> Iterator[Piece | Skipped]:
+    """A document for each line that is not blank; a line that is no object, or whose text is none, is skipped.
+
+    Raises FileFormatError where already the first object lacks the field. Source: https://jsonlines.org
+    """
+    checked = False
+    for number, line in lines(file):
+        if line.isspace():
+            continue
+        try:
+            fields = parse_json(line, file.path)
+        except FileFormatError as error:
+            yield Skipped(number, error.reason)
+            continue
+        if not isinstance(fields, dict):
+            yield Skipped(number, f"expected a JSON object, received {type(fields).__name__}")
+            continue
+        if not checked:
+            check_column(file.path, file.column, fields, line=number)
+            checked = True
+        if file.column not in fields:
+            yield Skipped(number, f"no field {file.column!r}")
+            continue
+        yield record(fields[file.column], number, file.column)

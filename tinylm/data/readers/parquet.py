@@ -1,0 +1,68 @@
+"""Parquet: a table in columns, read row group by row group through pyarrow."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from ...errors import FileFormatError, TinylmError
+from .archives import ARCHIVES
+from .base import Piece, Skipped, TextFile, check_column, record
+
+__all__ = ["read_parquet"]
+
+_ROWS = 1024  # rows decoded at a time
+
+
+def read_parquet(file: TextFile) -> Iterator[Piece | Skipped]:
+    """A document for each row, in order; a row whose text is null, empty or not UTF-8 is skipped.
+
+    Raises FileFormatError for a file that is cut short or damaged (checksums of pages are compared where it holds
+    them), and for a column that is not there or holds no text. Memory: about one row group.
+    """
+    try:
+        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+    except ImportError:
+        raise TinylmError('reading Parquet needs pyarrow: pip install "tinylm[data]"') from None
+    row = 0
+    with _seekable(file) as opened:
+        try:
+            table = parquet.ParquetFile(opened, pre_buffer=False, buffer_size=1 << 16, page_checksum_verification=True)
+            _check_schema(file, arrow, table.schema_arrow)
+            for batch in table.iter_batches(_ROWS, columns=[file.column], use_threads=False):
+                for text in batch.column(0).cast(arrow.binary()).to_pylist():
+                    row += 1
+                    # As in CSV: what is not UTF-8 becomes lone surrogates, which `record` refuses.
+                    decoded = text if text is None else text.decode("utf-8", "surrogateescape")
+                    yield record(decoded, row, file.column)
+            rows = table.metadata.num_rows
+        except (arrow.ArrowException, OSError, EOFError) as error:
+            raise FileFormatError(file.path, f"damaged or not Parquet: {str(error).strip():.200}") from None
+    if row != rows:
+        raise FileFormatError(file.path, f"damaged: it holds {row:,} rows and says {rows:,}")
+
+
+def _check_schema(file: TextFile, arrow: Any, schema: Any) -> None:
+    check_column(file.path, file.column, schema.names)
+    kind = schema.field(file.column).type
+    kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
+    if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
+        raise FileFormatError(file.path, f"the column {file.column!r} holds {kind}, expected strings")
+
+
+@contextmanager
+def _seekable(file: TextFile) -> Iterator[BinaryIO]:
+    """The file itself, or what an archive holds in a temporary file: Parquet begins to be read at its end."""
+    if file.path.suffix.lower() not in ARCHIVES:
+        with open(file.path, "rb") as opened:
+            yield opened
+        file.on_read(file.path.stat().st_size)
+        return
+    with file.open() as packed, tempfile.TemporaryFile() as unpacked:
+        shutil.copyfileobj(packed, unpacked, 1 << 20)
+        unpacked.seek(0)
+        yield unpacked
