@@ -16,7 +16,9 @@ from tinylm.errors import TinylmError
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
 from tinylm.optim import (
+    DECAY_SHAPES,
     OPTIMIZERS,
+    SCHEDULES,
     SGD,
     Adafactor,
     Adagrad,
@@ -228,22 +230,47 @@ def test_muon_takes_the_matrices_inside_and_adamw_the_rest(tied: bool) -> None:
     assert sum(group.data.size for group in optimizer.groups) == model.num_parameters()
 
 
-def test_schedules_rise_to_the_peak_and_end_at_the_final_rate() -> None:
-    for name in ("linear", "cosine"):
-        rate = make_schedule(name, peak=1.0, final=0.1, warmup=10, steps=100)
-        rates = [rate(step) for step in range(101)]
-        assert rates[0] == pytest.approx(1 / 11)
-        assert max(rates) == rates[10] == 1.0
-        assert rates[100] == pytest.approx(0.1)
-        assert all(a >= b for a, b in pairwise(rates[10:]))
-    constant = make_schedule("constant", peak=1.0, warmup=2, steps=10)
-    assert [constant(s) for s in (0, 1, 2, 9)] == pytest.approx([1 / 3, 2 / 3, 1, 1])
+@pytest.mark.parametrize("name", SCHEDULES)
+@given(steps=st.integers(1, 300), warmup=st.floats(0, 1), final=st.floats(0, 1), data=st.data())
+def test_schedules_rise_to_the_peak_fall_without_a_jump_and_end_at_the_final_rate(
+    name: str, steps: int, warmup: float, final: float, data
+) -> None:
+    warmup = int(0.7 * warmup * steps)
+    settings = {"decay_share": data.draw(st.floats(0, 0.2)), "power": data.draw(st.floats(0.5, 4))}
+    settings["decay_shape"] = data.draw(st.sampled_from(list(DECAY_SHAPES)))
+    rate = make_schedule(name, peak=1.0, final=final, warmup=warmup, steps=steps, **settings)
+    rates = [rate(step) for step in range(steps + 2)]
+    eps = np.finfo(float).eps
+    assert all(a <= b for a, b in pairwise(rates[: warmup + 1]))
+    assert all(a >= b - eps for a, b in pairwise(rates[warmup:]))
+    assert all(final - eps <= r <= 1 for r in rates[warmup:])
+    assert rates[0] > 0
+    assert rates[warmup] == 1
+    assert warmup == 0 or rates[warmup - 1] >= 1 - 2 / (warmup + 1)
+    has_end = name not in ("constant", "inverse_sqrt") and (name != "wsd" or round(settings["decay_share"] * steps))
+    assert not has_end or rates[steps] == rates[steps + 1] == final
+
+
+def test_a_schedule_is_what_its_name_says() -> None:
+    def rates(name: str, *steps: int, **settings) -> list[float]:
+        rate = make_schedule(name, peak=1.0, warmup=10, steps=110, **settings)
+        return [rate(step) for step in steps]
+
+    assert rates("constant", 0, 9, 10, 109) == pytest.approx([1 / 11, 10 / 11, 1, 1])
+    assert rates("linear", 10, 60, 85, 110) == pytest.approx([1, 0.5, 0.25, 0])
+    assert rates("cosine", 10, 60, 110) == pytest.approx([1, 0.5, 0])
+    assert rates("polynomial", 10, 60, 110, power=3) == pytest.approx([1, 0.125, 0])
+    assert rates("inverse_sqrt", 10, 40, 90) == pytest.approx([1, 0.5, 1 / 3])
+    assert rates("wsd", 10, 88, 99, 110) == pytest.approx([1, 1, 1 - math.sqrt(0.5), 0])
+    assert rates("one_cycle", 0, 5, 10, 60, 110) == pytest.approx([0.04, 0.52, 1, 0.5, 0])
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: make_schedule("cosinus", peak=1, steps=9), "cosinus"),
+        (lambda: make_schedule("cosinus", peak=1, steps=9), "did you mean 'cosine'"),
+        (lambda: make_schedule("wsd", peak=1, steps=9, decay_shape="sqrt"), "did you mean '1-sqrt'"),
+        (lambda: make_schedule("wsd", peak=1, steps=10, warmup=9, decay_share=0.5), "decay of 5 do not fit"),
         (lambda: make_schedule("linear", peak=1, warmup=10, steps=9), "warm-up of 10"),
         (lambda: SGD(parameters(), momentum=1.0), "momentum is 1.0"),
         (lambda: AdamW(parameters(), betas=(0.9, 1.0)), "beta2 is 1.0"),

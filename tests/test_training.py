@@ -19,7 +19,7 @@ from tinylm.formats import read_safetensors
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
 from tinylm.optim import OPTIMIZERS, SCHEDULES, AdamW, parameter_groups
-from tinylm.tasks import TrainSettings, resolve_settings
+from tinylm.tasks import OPTIMIZER_SETTINGS, TrainSettings, resolve_settings
 from tinylm.training import NonFiniteError, StepResult, Trainer, early_stopping, read_metrics, validate
 
 V, T = 17, 9
@@ -317,6 +317,13 @@ def test_every_optimizer_and_schedule_trains(text: Path, tmp_path: Path, optimiz
 def test_impossible_settings_are_named(settings, words) -> None:
     with pytest.raises(TinylmError, match=words):
         resolve_settings(settings)
+
+
+def test_an_optimizer_brings_its_rate_unless_one_is_given(text: Path, tmp_path: Path) -> None:
+    brought = tinylm.train(text, out=tmp_path / "a", steps=1, optimizer="sgd", **SMALL)
+    given = tinylm.train(text, out=tmp_path / "b", steps=1, optimizer="sgd", learning_rate=0.01, **SMALL)
+    rates = [read_metrics(run.folder / "metrics.jsonl")[0]["learning_rate"] for run in (brought, given)]
+    assert rates == [OPTIMIZER_SETTINGS["sgd"]["learning_rate"], 0.01]
 
 
 def test_settings_read_from_texts_are_what_they_say() -> None:

@@ -8,7 +8,14 @@ from typing import Any
 
 from tinylm.data import Progress
 from tinylm.errors import TinylmError
-from tinylm.tasks import PRESETS, TrainedRun, resolve_settings, resume_settings, train_language_model
+from tinylm.tasks import (
+    OPTIMIZER_SETTINGS,
+    PRESETS,
+    TrainedRun,
+    resolve_settings,
+    resume_settings,
+    train_language_model,
+)
 from tinylm.training import Callback
 
 __all__ = ["train"]
@@ -31,7 +38,7 @@ def train(
     from `tinylm.tasks.PRESETS`, where None the one for the model. out: the run folder, a new one under runs/ if None.
     resume: a run folder to continue; then no other setting may differ from the run's own. notify: told in one line each
     what happens; progress: told how far the reading of large data is (what is done, how many bytes of how many).
-    settings: those of `tinylm.tasks.TrainSettings`.
+    settings: those of `tinylm.tasks.TrainSettings`; an optimizer brings its own rate and decay, unless they are given.
     Raises TinylmError for settings that do not exist or do not fit, and for data that cannot be used.
     """
     paths = [data] if isinstance(data, (str, PathLike)) else list(data)
@@ -44,7 +51,7 @@ def train(
         name = preset or ("lstm" if settings.get("model") == "lstm" else "default")
         if name not in PRESETS:
             raise TinylmError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
-        chosen = resolve_settings(PRESETS[name], settings)
+        chosen = resolve_settings(PRESETS[name], OPTIMIZER_SETTINGS.get(settings.get("optimizer", ""), {}), settings)
     return train_language_model(
         chosen,
         out=out,

@@ -9,10 +9,11 @@ from .make import OPTIMIZERS, make_optimizer
 from .muon import Muon, orthogonalize
 from .optimizer import Optimizer, ParameterGroup, clip_scale, parameter_groups
 from .rmsprop import RMSprop
-from .schedules import SCHEDULES, Schedule, make_schedule
+from .schedules import DECAY_SHAPES, SCHEDULES, Schedule, make_schedule
 from .sgd import SGD
 
 __all__ = [
+    "DECAY_SHAPES",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",

@@ -2,6 +2,7 @@
 
 from .language_modelling import LanguageModelling, evaluate_split
 from .settings import (
+    OPTIMIZER_SETTINGS,
     PRESETS,
     TrainSettings,
     parse_assignments,
@@ -12,6 +13,7 @@ from .settings import (
 from .training import TrainedRun, build_model, build_tokenizer, resume_settings, train_language_model
 
 __all__ = [
+    "OPTIMIZER_SETTINGS",
     "PRESETS",
     "LanguageModelling",
     "TrainSettings",

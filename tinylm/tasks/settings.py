@@ -14,9 +14,10 @@ from typing import Any
 
 from tinylm.errors import FileFormatError, TinylmError, nearest
 from tinylm.files import read_json
-from tinylm.optim import OPTIMIZERS, SCHEDULES
+from tinylm.optim import DECAY_SHAPES, OPTIMIZERS, SCHEDULES
 
 __all__ = [
+    "OPTIMIZER_SETTINGS",
     "PRESETS",
     "TrainSettings",
     "parse_assignments",
@@ -31,8 +32,8 @@ INFINITY = float("inf")
 # Settings, their smallest value, and the one they stay below.
 RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
-    ("patience seed clip initial_std weight_decay eps learning_rate final_learning_rate", 0, INFINITY),
-    ("warmup validation dropout beta1 beta2 label_smoothing", 0, 1),
+    ("patience seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
+    ("warmup decay_share validation dropout beta1 beta2 label_smoothing", 0, 1),
 )
 
 
@@ -63,8 +64,11 @@ class TrainSettings:
     optimizer: str = "adamw"  # or adam, lion, muon, adafactor, rmsprop, adagrad, sgd: docs/optimizers.md
     learning_rate: float = 3e-3  # the peak
     final_learning_rate: float = 9e-5
-    schedule: str = "cosine"  # cosine, linear or constant, after the warm-up
+    schedule: str = "cosine"  # or linear, constant, polynomial, inverse_sqrt, wsd, one_cycle: docs/optimizers.md
     warmup: float = 0.04  # share of the steps in which the rate rises to its peak
+    decay_share: float = 0.2  # share of the steps in which wsd falls to the final rate
+    decay_shape: str = "1-sqrt"  # of wsd: 1-sqrt, linear or cosine
+    power: float = 2.0  # of the polynomial schedule
     beta1: float = 0.9  # how much stays of the mean of gradients; for sgd and muon, the momentum
     beta2: float = 0.99  # and of the mean of their squares
     eps: float = 1e-8  # added to the root of that mean before it divides
@@ -82,6 +86,7 @@ class TrainSettings:
         _check_choice("model", self.model, ("gpt2", "lstm"))
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
+        _check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
         for names, low, end in RANGES:
             for name in names.split():
                 _check_range(name, getattr(self, name), low, end)
@@ -140,6 +145,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "final_learning_rate": 3e-4,
         "weight_decay": 0.0,
     },
+}
+
+
+# What an optimizer brings along: stronger than a preset, weaker than what the user says. Rates and decays are the best
+# of a few on 300 steps of the default run (benchmarks/bench_optimizers.py).
+OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
+    "muon": {"learning_rate": 1e-2, "final_learning_rate": 3e-4, "beta1": 0.95},
+    "lion": {"learning_rate": 6e-4, "final_learning_rate": 2e-5, "weight_decay": 1.0},
+    "adafactor": {"learning_rate": 3e-2, "final_learning_rate": 1e-3},
+    "adam": {"weight_decay": 0.0},
+    "rmsprop": {"learning_rate": 1e-3, "final_learning_rate": 3e-5, "weight_decay": 0.0},
+    "adagrad": {"learning_rate": 3e-2, "final_learning_rate": 1e-3, "weight_decay": 0.0},
+    "sgd": {"learning_rate": 0.3, "final_learning_rate": 1e-2, "weight_decay": 0.0},
 }
 
 
