@@ -48,7 +48,7 @@ def _checkpoint(*inputs: Any, function: Callable[..., Any], wanted: list[bool | 
     def pullback(*gradients: Any) -> tuple[Any, ...]:
         leaves, result = context.run(run_again)
         outputs = result if isinstance(result, tuple) else (result,)
-        root = Node("checkpoint", [edge(y) for y in outputs], lambda _: gradients, (None,))
+        root = Node("checkpoint", [edge(y) for y in outputs], lambda _: gradients, (outputs[0].data,))
         run_backward(root)  # adds to the gradients of the parameters on its way
         return tuple(_gradient(leaf) if want else None for leaf, want in zip(leaves, wanted, strict=True))
 
