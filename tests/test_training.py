@@ -248,6 +248,15 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(text: Path, tmp_path: Path
     assert run.trainer.step == 20
 
 
+def test_tracking_without_its_package_says_what_to_install_before_anything_is_made(
+    text: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(TinylmError, match=r'track=tensorboard needs tensorboardX: pip install "tinylm\[track\]"'):
+        tinylm.train(text, out=tmp_path / "run", track="tensorboard", **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
 BAD_DATA = {
     "empty": (b"", "empty"),
     "binary": (b"abc\0def" * 100, "binary|NUL"),

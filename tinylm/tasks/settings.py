@@ -78,6 +78,7 @@ class TrainSettings:
     seed: int = 0
     validate_every: int = 250  # steps
     checkpoint_every: int = 500  # steps
+    track: str = "none"  # tensorboard: curves and samples for it in the run folder
     patience: int = 0  # validations without a better one before the run stops; 0 never stops early
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class TrainSettings:
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
         _check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
+        _check_choice("track", self.track, ("none", "tensorboard"))
         for names, low, end in RANGES:
             for name in names.split():
                 _check_range(name, getattr(self, name), low, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tinylm.data import Corpus, Progress, builtin_corpus, open_corpus
 from tinylm.errors import TinylmError
+from tinylm.extras import import_extra
 from tinylm.files import cache_folder
 from tinylm.formats import save_model
 from tinylm.inference import Sampler, generate
@@ -21,6 +23,7 @@ from tinylm.training import (
     Callback,
     Interrupts,
     RunFolder,
+    TensorBoard,
     Trainer,
     early_stopping,
     load_checkpoint,
@@ -80,6 +83,8 @@ def train_language_model(
     notify: told in one line each what happens; progress: how far the reading of large data is. Raises TinylmError or
     OSError with what is wrong and what to do; what was trained until then is kept.
     """
+    if settings.track == "tensorboard":
+        import_extra("tensorboardX", "track=tensorboard")  # or refused before anything is made
     corpus = _open_corpus(settings)
     for message in corpus.survey(progress).omissions:
         notify(message)
@@ -120,10 +125,10 @@ def train_language_model(
         f"data: {corpus.name}, {len(task.train) + len(task.validation):,} tokens of {tokenizer.vocab_size} kinds; "
         f"model: {settings.model}, {model.num_parameters():,} parameters"
     )
-    with run.lock(), Interrupts() as interrupts:
+    with run.lock(), Interrupts() as interrupts, ExitStack() as stack:
         if resume is not None:
             _continue(trainer, run, corpus, notify)
-        trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts)
+        trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts, stack)
         trainer.callbacks += callbacks
         trainer.run()
         run.end("interrupted" if interrupts.requested else "finished", trainer.stopped or "")
@@ -203,16 +208,20 @@ def _callbacks(
     model: CausalLanguageModel,
     tokenizer: Tokenizer,
     interrupts: Interrupts,
+    stack: ExitStack,
 ) -> list[Callback]:
-    """In this order: each reads what those before it have put into the result."""
+    """In this order: each reads what those before it have put into the result. stack: closes what they hold open."""
     chosen = [stop_on_interrupt(interrupts), validate(settings.validate_every)]
     if settings.patience:
         chosen.append(early_stopping(settings.patience))
     save = partial(save_model, run.best, model, tokenizer, run.provenance)
+    boards = [stack.enter_context(TensorBoard(run.path / "tensorboard"))] if settings.track == "tensorboard" else []
+    sample = partial(sample_text, model, tokenizer, seed=settings.seed)
     chosen += [
         save_best(save),
-        write_samples(run, partial(sample_text, model, tokenizer, seed=settings.seed), settings.validate_every),
+        write_samples([run.append_sample, *(board.add_sample for board in boards)], sample, settings.validate_every),
         write_metrics(run),
+        *boards,
         save_checkpoints(run.checkpoints, settings.checkpoint_every),
     ]
     return chosen

@@ -14,6 +14,7 @@ from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from .interrupts import Interrupts
 from .run_folder import RunFolder, list_runs, read_metrics
 from .task import Task
+from .tensorboard import TensorBoard
 from .trainer import Callback, NonFiniteError, StepResult, Trainer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "RunFolder",
     "StepResult",
     "Task",
+    "TensorBoard",
     "Trainer",
     "early_stopping",
     "list_runs",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from .trainer import Callback, StepResult, Trainer
 
 __all__ = [
     "early_stopping",
+    "metrics_record",
     "restore",
     "save_best",
     "save_checkpoints",
@@ -78,29 +79,34 @@ def write_metrics(run: RunFolder) -> Callback:
 
     def callback(trainer: Trainer, result: StepResult) -> None:
         trainer.memory["seconds"] = trainer.memory.get("seconds", 0.0) + result.seconds
-        run.append_metrics(
-            {
-                "step": result.step,
-                "train_loss": result.loss,
-                "learning_rate": result.learning_rate,
-                "gradient_norm": result.gradient_norm,
-                "tokens_per_second": result.tokens / result.seconds,
-                "seconds": trainer.memory["seconds"],
-                **result.metrics,
-            }
-        )
+        run.append_metrics(metrics_record(trainer, result))
 
     return callback
 
 
-def write_samples(run: RunFolder, sample: Callable[[], str], every: int) -> Callback:
-    """Add what the model writes to samples.txt, as often as it is validated."""
+def metrics_record(trainer: Trainer, result: StepResult) -> dict[str, float]:
+    """What metrics.jsonl says of a step."""
+    return {
+        "step": result.step,
+        "train_loss": result.loss,
+        "learning_rate": result.learning_rate,
+        "gradient_norm": result.gradient_norm,
+        "tokens_per_second": result.tokens / result.seconds,
+        "seconds": trainer.memory["seconds"],
+        **result.metrics,
+    }
+
+
+def write_samples(writers: Sequence[Callable[[int, str], None]], sample: Callable[[], str], every: int) -> Callback:
+    """Hand what the model writes, with the step, to each writer, as often as it is validated."""
 
     def callback(trainer: Trainer, result: StepResult) -> None:
         if is_due(trainer, every):
             trainer.model.eval()
-            run.append_sample(trainer.step, sample())
+            text = sample()
             trainer.model.train()
+            for write in writers:
+                write(trainer.step, text)
 
     return callback
 

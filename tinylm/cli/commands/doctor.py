@@ -10,10 +10,9 @@ import platform
 from typing import Any
 
 import tinylm
+from tinylm.extras import EXTRAS, install_command
 
 __all__ = ["add_to", "run"]
-
-EXTRAS = {"numba": "fast"}
 
 
 def add_to(commands: Any) -> None:
@@ -39,10 +38,10 @@ def run(options: argparse.Namespace) -> None:
     print("\nkernels (the last one that takes the arrays runs; float64 stays on numpy):")
     for name, kernel in tinylm_kernels.all_kernels().items():
         print(f"  {name:<28} {', '.join(kernel.implementations)}")
-    missing = [(package, extra) for package, extra in EXTRAS.items() if not importlib.util.find_spec(package)]
+    missing = [package for package in EXTRAS if not importlib.util.find_spec(package)]
     print("\nmissing:" if missing else "\nnothing is missing")
-    for package, extra in missing:
-        print(f'  {package}: pip install "tinylm[{extra}]"')
+    for package in missing:
+        print(f"  {package}: {install_command(package)}")
 
 
 def _version(package: str) -> str:

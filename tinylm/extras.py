@@ -1,0 +1,32 @@
+"""Packages that only some of tinylm needs: imported at first use, and named where they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .errors import TinylmError
+
+__all__ = ["EXTRAS", "import_extra", "install_command"]
+
+# Each package by the name it is imported under, and the extra that brings it.
+EXTRAS = {"numba": "fast", "pyarrow": "data", "zstandard": "data", "matplotlib": "plot", "tensorboardX": "track"}
+
+
+def install_command(package: str) -> str:
+    """What brings a package of EXTRAS."""
+    return f'pip install "tinylm[{EXTRAS[package]}]"'
+
+
+def import_extra(module: str, purpose: str) -> Any:
+    """The module, of a package in EXTRAS. Raises TinylmError, with what brings it, where it is missing.
+
+    purpose: what needs it, for the message: "the report".
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:  # it is there, and lacks something of its own
+            raise
+        raise TinylmError(f"{purpose} needs {package}: {install_command(package)}") from None
