@@ -338,5 +338,5 @@ def test_an_error_in_the_run_is_its_end_until_it_is_resumed(run):
     with run.lock():
         assert list_runs(root)[0].state == "running"
         assert not (run.path / "end.json").exists()
-    with pytest.raises(TinylmError, match="received 'done', expected one of finished, interrupted, failed"):
+    with pytest.raises(TinylmError, match="received 'done', expected one of finished, interrupted, diverged, failed"):
         run.end("done")

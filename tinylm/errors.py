@@ -6,11 +6,15 @@ import difflib
 from collections.abc import Iterable
 from os import PathLike
 
-__all__ = ["FileFormatError", "TinylmError", "nearest"]
+__all__ = ["DivergedError", "FileFormatError", "TinylmError", "nearest"]
 
 
 class TinylmError(ValueError):
     """A mistake in what the user gave: a setting, a text, a file. The command line prints it in one line."""
+
+
+class DivergedError(TinylmError):
+    """A training run whose loss or gradients blew up. The command line ends with a status of its own for it, 3."""
 
 
 class FileFormatError(TinylmError):

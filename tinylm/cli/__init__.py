@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import tinylm
-from tinylm.errors import TinylmError
+from tinylm.errors import DivergedError, TinylmError
 
 from .commands import COMMANDS
 
@@ -28,13 +28,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, or 2 for a mistake of the user's, told in one line."""
+    """Run a command and return its exit status.
+
+    0; 2 for a mistake of the user's, told in one line; 3 for a run that diverged; 130 after Ctrl-C.
+    """
     tinylm.prepare_process()
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except TinylmError as error:
         print(f"tinylm: error: {error}", file=sys.stderr)
+        return 3 if isinstance(error, DivergedError) else 2
     except BrokenPipeError:  # the reader of our output has gone: nothing is left to be told
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

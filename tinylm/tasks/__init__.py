@@ -4,6 +4,7 @@ from .language_modelling import LanguageModelling, evaluate_split
 from .settings import (
     OPTIMIZER_SETTINGS,
     PRESETS,
+    STEERING,
     TrainSettings,
     parse_assignments,
     read_settings_file,
@@ -15,6 +16,7 @@ from .training import TrainedRun, build_model, build_tokenizer, resume_settings,
 __all__ = [
     "OPTIMIZER_SETTINGS",
     "PRESETS",
+    "STEERING",
     "LanguageModelling",
     "TrainSettings",
     "TrainedRun",

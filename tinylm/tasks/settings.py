@@ -19,6 +19,7 @@ from tinylm.optim import DECAY_SHAPES, OPTIMIZERS, SCHEDULES
 __all__ = [
     "OPTIMIZER_SETTINGS",
     "PRESETS",
+    "STEERING",
     "TrainSettings",
     "parse_assignments",
     "read_settings_file",
@@ -32,9 +33,13 @@ INFINITY = float("inf")
 # Settings, their smallest value, and the one they stay below.
 RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
-    ("patience seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
+    ("patience divergence seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
     ("warmup decay_share validation dropout beta1 beta2 label_smoothing", 0, 1),
 )
+
+
+# Settings that may differ when a run is continued: they steer it, and everything saved fits the others as well.
+STEERING = ("learning_rate", "final_learning_rate", "clip", "divergence")
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class TrainSettings:
     seed: int = 0
     validate_every: int = 250  # steps
     checkpoint_every: int = 500  # steps
+    divergence: float = 1.0  # nats above its best mean that end a run if the loss stays there; 0 lets it go on
     track: str = "none"  # tensorboard: curves and samples for it in the run folder
     patience: int = 0  # validations without a better one before the run stops; 0 never stops early
 

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from tinylm.data import Corpus, Progress, builtin_corpus, open_corpus
-from tinylm.errors import TinylmError
+from tinylm.errors import DivergedError, TinylmError
 from tinylm.extras import import_extra
 from tinylm.files import cache_folder
 from tinylm.formats import save_model
@@ -25,11 +25,13 @@ from tinylm.training import (
     RunFolder,
     TensorBoard,
     Trainer,
+    discard_checkpoints,
     early_stopping,
     load_checkpoint,
     restore,
     save_best,
     save_checkpoints,
+    stop_on_divergence,
     stop_on_interrupt,
     validate,
     write_metrics,
@@ -79,7 +81,8 @@ def train_language_model(
 ) -> TrainedRun:
     """Train a language model into a run folder, or continue the run in one.
 
-    out: the folder, a new one under runs/ where None. resume: a run folder; its settings must be these.
+    out: the folder, a new one under runs/ where None. resume: a run folder; its settings must be these, but for
+    STEERING.
     notify: told in one line each what happens; progress: how far the reading of large data is. Raises TinylmError or
     OSError with what is wrong and what to do; what was trained until then is kept.
     """
@@ -91,7 +94,30 @@ def train_language_model(
     tokenizer = build_tokenizer(settings, corpus)
     task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens")
     model = build_model(settings, tokenizer.vocab_size)
-    trainer = Trainer(
+    trainer = _build_trainer(settings, model, task)
+    if resume is None:
+        run = RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
+    else:
+        run = RunFolder.open(resume)
+    notify(
+        f"data: {corpus.name}, {len(task.train) + len(task.validation):,} tokens of {tokenizer.vocab_size} kinds; "
+        f"model: {settings.model}, {model.num_parameters():,} parameters"
+    )
+    with run.lock(), Interrupts() as interrupts, ExitStack() as stack:
+        if resume is not None:
+            _continue(settings, trainer, run, corpus, notify)
+        trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts, stack)
+        trainer.callbacks += callbacks
+        try:
+            trainer.run()
+        except DivergedError as error:
+            raise _with_advice(error, settings, run, trainer) from None
+        run.end("interrupted" if interrupts.requested else "finished", trainer.stopped or "")
+    return TrainedRun(run.path, tokenizer, model, trainer, trainer.stopped)
+
+
+def _build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: LanguageModelling) -> Trainer:
+    return Trainer(
         model,
         task,
         make_optimizer(
@@ -117,22 +143,6 @@ def train_language_model(
         clip=settings.clip or None,
         accumulate=settings.accumulate,
     )
-    if resume is None:
-        run = RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
-    else:
-        run = RunFolder.open(resume)
-    notify(
-        f"data: {corpus.name}, {len(task.train) + len(task.validation):,} tokens of {tokenizer.vocab_size} kinds; "
-        f"model: {settings.model}, {model.num_parameters():,} parameters"
-    )
-    with run.lock(), Interrupts() as interrupts, ExitStack() as stack:
-        if resume is not None:
-            _continue(trainer, run, corpus, notify)
-        trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts, stack)
-        trainer.callbacks += callbacks
-        trainer.run()
-        run.end("interrupted" if interrupts.requested else "finished", trainer.stopped or "")
-    return TrainedRun(run.path, tokenizer, model, trainer, trainer.stopped)
 
 
 def _open_corpus(settings: TrainSettings) -> Corpus:
@@ -191,15 +201,32 @@ def _build_lstm(settings: TrainSettings, vocab_size: int) -> LSTMLanguageModel:
 MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {"gpt2": _build_gpt2, "lstm": _build_lstm}
 
 
-def _continue(trainer: Trainer, run: RunFolder, corpus: Corpus, notify: Callable[[str], None]) -> None:
+def _continue(
+    settings: TrainSettings, trainer: Trainer, run: RunFolder, corpus: Corpus, notify: Callable[[str], None]
+) -> None:
     if run.provenance.get("data_fingerprint") != corpus.fingerprint():
         raise TinylmError(f"{run.path}: the data have changed since this run began; start a new run instead")
     checkpoint = load_checkpoint(run.checkpoints)
     for name, reason in checkpoint.skipped:
         notify(f"checkpoint {name} is damaged ({reason}): falling back to step {checkpoint.step}")
     restore(trainer, checkpoint)
+    run.change_config(settings_to_json(settings), step=checkpoint.step)
     run.truncate_metrics(checkpoint.step)
     notify(f"continuing {run.path} at step {checkpoint.step} of {trainer.steps}")
+
+
+def _with_advice(error: DivergedError, settings: TrainSettings, run: RunFolder, trainer: Trainer) -> DivergedError:
+    """The error with what to do about it, once the last good checkpoint is the newest."""
+    lower = f"--set learning_rate={settings.learning_rate / 3:.1g}"
+    good = trainer.memory.get("last_good_checkpoint")
+    if good is None:
+        advice = f"No checkpoint was saved: start again with a lower rate, {lower}, or a longer warm-up"
+    else:
+        discard_checkpoints(run.checkpoints, after=good)
+        advice = (
+            f"From the last good checkpoint, step {good}, with a lower rate: tinylm train --resume {run.path} {lower}"
+        )
+    return type(error)(f"{error}. {advice}")
 
 
 def _callbacks(
@@ -222,8 +249,10 @@ def _callbacks(
         write_samples([run.append_sample, *(board.add_sample for board in boards)], sample, settings.validate_every),
         write_metrics(run),
         *boards,
-        save_checkpoints(run.checkpoints, settings.checkpoint_every),
     ]
+    if settings.divergence:
+        chosen.append(stop_on_divergence(settings.divergence))
+    chosen.append(save_checkpoints(run.checkpoints, settings.checkpoint_every))
     return chosen
 
 

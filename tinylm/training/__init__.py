@@ -10,7 +10,8 @@ from .callbacks import (
     write_metrics,
     write_samples,
 )
-from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from .checkpoints import Checkpoint, discard_checkpoints, load_checkpoint, save_checkpoint
+from .divergence import stop_on_divergence
 from .interrupts import Interrupts
 from .run_folder import RunFolder, list_runs, read_metrics
 from .task import Task
@@ -27,6 +28,7 @@ __all__ = [
     "Task",
     "TensorBoard",
     "Trainer",
+    "discard_checkpoints",
     "early_stopping",
     "list_runs",
     "load_checkpoint",
@@ -35,6 +37,7 @@ __all__ = [
     "save_best",
     "save_checkpoint",
     "save_checkpoints",
+    "stop_on_divergence",
     "stop_on_interrupt",
     "validate",
     "write_metrics",

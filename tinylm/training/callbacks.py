@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoints import Checkpoint, save_checkpoint
+from .divergence import is_suspicious
 from .interrupts import Interrupts
 from .run_folder import RunFolder
 from .trainer import Callback, StepResult, Trainer
@@ -122,12 +123,19 @@ def stop_on_interrupt(interrupts: Interrupts) -> Callback:
 
 
 def save_checkpoints(folder: Path, every: int, *, keep: int = 2) -> Callback:
-    """Save everything a resume needs, every so many steps and at the end of the run, whatever ended it."""
+    """Save everything a resume needs, every so many steps and at the end of the run, whatever ended it.
+
+    While the loss is suspicious (`divergence`) only the end is saved; the last good checkpoint always stays.
+    """
 
     def callback(trainer: Trainer, result: StepResult) -> None:
-        if is_due(trainer, every) or trainer.is_ending:
+        good = not is_suspicious(trainer.memory)
+        if trainer.is_ending or (good and is_due(trainer, every)):
+            if good:
+                trainer.memory["last_good_checkpoint"] = trainer.step
             arrays, state = _snapshot(trainer)
-            save_checkpoint(folder, trainer.step, arrays, state, keep=keep)
+            protect = {trainer.memory.get("last_good_checkpoint", trainer.step)}
+            save_checkpoint(folder, trainer.step, arrays, state, keep=keep, protect=protect)
 
     return callback
 

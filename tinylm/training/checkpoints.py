@@ -27,9 +27,17 @@ import numpy as np
 from ..errors import FileFormatError, TinylmError
 from ..files import fsync_folder, parse_json, read_json, write_atomically
 from ..formats.safetensors import read_safetensors, write_safetensors
-from .disk import explain
+from .disk import disk_errors, explain
 
-__all__ = ["JSON", "Checkpoint", "Skipped", "checkpoint_steps", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "JSON",
+    "Checkpoint",
+    "Skipped",
+    "checkpoint_steps",
+    "discard_checkpoints",
+    "load_checkpoint",
+    "save_checkpoint",
+]
 
 JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | float | bool | None"
 
@@ -129,6 +137,14 @@ def load_checkpoint(folder: Path, step: int | None = None) -> Checkpoint:
     raise FileFormatError(folder, f"no checkpoint that can be trusted: {reasons}")
 
 
+def discard_checkpoints(folder: Path, *, after: int) -> None:
+    """Remove the checkpoints of later steps than `after`. Raises TinylmError where the disk fails."""
+    with disk_errors(folder):
+        for step, path in _newest_first(Path(folder)):
+            if step > after:
+                _remove(path)
+
+
 def checkpoint_steps(folder: Path) -> list[int]:
     """The steps that are saved in a folder, ascending, not verified; none where there is no folder."""
     return sorted({step for step, _ in _newest_first(Path(folder))})
@@ -197,10 +213,14 @@ def _prune(folder: Path, saved: int, keep: int, protect: Collection[int]) -> Non
         if good < keep and (step == saved or _verifies(path, step)):
             good += 1
         elif step != saved and step not in protect:
-            doomed = path.with_name(path.name + ".tmp")
-            os.replace(path, doomed)  # so that a kill leaves no half of a checkpoint under its name
-            shutil.rmtree(doomed, ignore_errors=True)
+            _remove(path)
     _reached("pruned")
+
+
+def _remove(path: Path) -> None:
+    doomed = path.with_name(path.name + ".tmp")
+    os.replace(path, doomed)  # so that a kill leaves no half of a checkpoint under its name
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _newest_first(folder: Path) -> list[tuple[int, Path]]:

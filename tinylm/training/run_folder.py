@@ -23,8 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileFormatError, TinylmError
-from ..files import read_json, write_atomically
+from ..errors import DivergedError, FileFormatError, TinylmError
+from ..files import parse_json, read_json, write_atomically
 from .checkpoints import JSON
 from .disk import disk_errors
 from .locks import hold, holder
@@ -35,7 +35,7 @@ __all__ = ["RunFolder", "RunSummary", "list_runs", "read_metrics"]
 
 CONFIG, PROVENANCE, METRICS, SAMPLES = "config.json", "provenance.json", "metrics.jsonl", "samples.txt"
 END, LOCK = "end.json", "lock"
-ENDINGS = ("finished", "interrupted", "failed")
+ENDINGS = ("finished", "interrupted", "diverged", "failed")
 
 
 class RunFolder:
@@ -89,6 +89,23 @@ class RunFolder:
         """What the run began on."""
         return _read_object(self.path / PROVENANCE)
 
+    def change_config(self, config: Mapping[str, Any], *, step: int) -> None:
+        """Go on with other settings from a step on: config.json has them from now, provenance.json says what changed.
+
+        Does nothing where they are the run's own.
+        """
+        new = parse_json(_encode(CONFIG, config), self.path / CONFIG)
+        changed = {
+            name: [self.config.get(name), value] for name, value in new.items() if self.config.get(name) != value
+        }
+        if not changed:
+            return
+        changes = [*self.provenance.get("changes", ()), {"step": step, "when": utc_now(), "settings": changed}]
+        with disk_errors(self.path):
+            write_atomically(self.path / PROVENANCE, _encode(PROVENANCE, self.provenance | {"changes": changes}))
+            write_atomically(self.path / CONFIG, _encode(CONFIG, self.config | new))
+        del self.config, self.provenance  # read again when asked for
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[RunFolder]:
         """Train here alone: a second process is refused with a TinylmError that names the first.
@@ -103,13 +120,14 @@ class RunFolder:
             try:
                 yield self
             except BaseException as error:
-                state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                states = {KeyboardInterrupt: "interrupted", DivergedError: "diverged"}
+                state = next((state for kind, state in states.items() if isinstance(error, kind)), "failed")
                 with contextlib.suppress(TinylmError):  # the disk may be the reason; this error says more
                     self.end(state, f"{type(error).__name__}: {error}")
                 raise
 
     def end(self, state: str, reason: str = "") -> None:
-        """Put down how the run ended: "finished", "interrupted" or "failed", and why.
+        """Put down how the run ended: "finished", "interrupted", "diverged" or "failed", and why.
 
         Needed only for what the steps do not show, such as early stopping.
         """
@@ -148,7 +166,7 @@ class RunFolder:
 class RunSummary:
     """A run in one line. A text that is not known is empty, a number None.
 
-    state: "running", "finished", "interrupted" (also by a kill), "failed", "broken" (`problem` says why).
+    state: "running", "finished", "interrupted" (also by a kill), "diverged", "failed", "broken" (`problem` says why).
     """
 
     name: str

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.errors import TinylmError
+from tinylm.errors import DivergedError, TinylmError
 from tinylm.nn import Module, random_step
 from tinylm.optim import Optimizer, Schedule, clip_scale
 
@@ -20,7 +20,7 @@ from .task import Task
 __all__ = ["Callback", "NonFiniteError", "StepResult", "Trainer"]
 
 
-class NonFiniteError(TinylmError):
+class NonFiniteError(DivergedError):
     """The loss or a gradient is not a finite number; the weights have not been touched by it."""
 
 
@@ -133,5 +133,5 @@ class Trainer:
         return (
             f"step {self.step + 1}: {where} is not finite (loss {loss:.4g}); the batch is rows "
             f"0..{self.task.batch_size - 1} of step {self.step} with seed {self.seed}. The weights are those "
-            "of the step before. A lower learning rate, a longer warm-up or a smaller clip usually helps."
+            "of the step before"
         )
