@@ -306,7 +306,7 @@ def attention_backward(d):
     return Case((d.like(q), q, k, v, y, log_sum_exp, key_mask), forward.settings)
 
 
-# LSTM
+# LSTM and GRU
 
 
 @case
@@ -326,6 +326,27 @@ def lstm_backward(d):
     x, w_input, w_hidden, _, h0, c0, lengths = forward.arrays
     y, h, c, gates, cells = results(K.lstm, forward)
     return Case((d.like(y), d.like(h), d.like(c), x, w_input, w_hidden, h0, c0, y, gates, cells, lengths))
+
+
+@case
+def gru(d):
+    B, T = d.choice(d.size(), 0), d.choice(d.size(), 0)
+    inputs, H = d.size(most=33), d.size(most=33)
+    w_hidden = d.array(3 * H, H, outliers=0)
+    w_hidden /= d.dtype.type(H**0.5)  # keeps the recurrence from amplifying its rounding
+    weights = d.array(3 * H, inputs, outliers=0), w_hidden, d.array(3 * H), d.array(3 * H)
+    lengths = d.choice(None, d.rng.integers(0, T + 1, B, np.int64), d.rng.integers(0, T + 1, B, np.int32))
+    settings = {"reset_after": d.choice(True, False)}
+    return Case((d.array(B, T, inputs), *weights, d.array(B, H), lengths), settings)
+
+
+@case
+def gru_backward(d):
+    forward = gru(d)
+    x, w_input, w_hidden, _, _, h0, lengths = forward.arrays
+    y, h, gates, inner = results(K.gru, forward)
+    arrays = (d.like(y), d.like(h), x, w_input, w_hidden, h0, y, gates, inner, lengths)
+    return Case(arrays, forward.settings)
 
 
 # Optimizer

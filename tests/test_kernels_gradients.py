@@ -34,9 +34,13 @@ BACKWARD = {
         K.lstm,
         lambda run, d, a, r, s: dict(enumerate(run(*d, *a[:3], *a[4:6], r[0], *r[3:], a[6]))),
     ),
+    "gru_backward": (
+        K.gru,
+        lambda run, d, a, r, s: dict(enumerate(run(*d, *a[:3], a[5], r[0], *r[2:], a[6], **s))),
+    ),
 }
 # How many of a forward's results a loss may depend on; the others are saved for the backward.
-DIFFERENTIABLE = {"layer_norm": 1, "attention": 1, "lstm": 3}
+DIFFERENTIABLE = {"layer_norm": 1, "attention": 1, "lstm": 3, "gru": 2}
 
 
 def float64(*kernels):

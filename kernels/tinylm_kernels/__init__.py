@@ -11,6 +11,7 @@ from .cross_entropy import IGNORE, cross_entropy, cross_entropy_with_gradient
 from .dropout import dropout
 from .embedding import embedding, embedding_backward
 from .gelu import gelu, gelu_backward
+from .gru import gru, gru_backward
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 from .lstm import lstm, lstm_backward
@@ -33,6 +34,8 @@ __all__ = [
     "embedding_backward",
     "gelu",
     "gelu_backward",
+    "gru",
+    "gru_backward",
     "layer_norm",
     "layer_norm_backward",
     "linear",
