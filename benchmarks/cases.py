@@ -203,23 +203,40 @@ def attention_backward(batch, heads, queries, keys, width):
     return Case((dy, *forward.arrays, y, log_sum_exp), forward.settings)
 
 
-def recurrence(batch, steps, hidden):
-    return 2.0 * batch * steps * 4 * hidden * 2 * hidden
+def recurrence(gates, passes):
+    """Floating operations of a recurrent layer with so many gates, forward (1 pass) or backward (2)."""
+    return lambda batch, steps, hidden: 2.0 * passes * batch * steps * gates * hidden * 2 * hidden
 
 
-@shapes(*SEQUENCES, flops=recurrence, check=(4,))
+@shapes(*SEQUENCES, flops=recurrence(4, 1), check=(4,))
 def lstm(batch, steps, hidden):
     weights = (normal(4 * hidden, hidden, scale=hidden**-0.5, seed=s) for s in (1, 2))
     state = np.zeros((batch, hidden), np.float32)
     return Case((normal(batch, steps, hidden), *weights, normal(4 * hidden), state, state.copy()))
 
 
-@shapes(*SEQUENCES, flops=lambda *dims: 2 * recurrence(*dims), check=(4,))
+@shapes(*SEQUENCES, flops=recurrence(4, 2), check=(4,))
 def lstm_backward(batch, steps, hidden):
     x, w_input, w_hidden, bias, h0, c0 = lstm(batch, steps, hidden).arrays
     y, h, c, gates, cells = K.lstm(x, w_input, w_hidden, bias, h0, c0)
     d = normal(*y.shape, seed=3), normal(*h.shape, seed=4), normal(*c.shape, seed=5)
     return Case((*d, x, w_input, w_hidden, h0, c0, y, gates, cells))
+
+
+@shapes(*SEQUENCES, flops=recurrence(3, 1), check=(4,))
+def gru(batch, steps, hidden):
+    weights = (normal(3 * hidden, hidden, scale=hidden**-0.5, seed=s) for s in (1, 2))
+    biases = (normal(3 * hidden, seed=s) for s in (3, 4))
+    return Case((normal(batch, steps, hidden), *weights, *biases, np.zeros((batch, hidden), np.float32)))
+
+
+@shapes(*SEQUENCES, flops=recurrence(3, 2), check=(4,))
+def gru_backward(batch, steps, hidden):
+    forward = gru(batch, steps, hidden)
+    x, w_input, w_hidden, _, _, h0 = forward.arrays
+    y, h, gates, inner = saved(K.gru, forward)
+    d = normal(*y.shape, seed=5), normal(*h.shape, seed=6)
+    return Case((*d, x, w_input, w_hidden, h0, y, gates, inner))
 
 
 @shapes(*PARAMETERS, check=(100_000,))

@@ -153,5 +153,36 @@ def lstm_backward(torch, dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cel
     return lambda: torch.autograd.grad(results, inputs, (dy, dh, dc), retain_graph=True)
 
 
+def _gru(torch, *weights):
+    """Our function of the same arguments on torch.nn.GRU; and its parameters."""
+    w_input, w_hidden = weights[:2]
+    layer = torch.nn.GRU(w_input.shape[1], w_hidden.shape[1], batch_first=True)
+    with torch.no_grad():
+        for p, value in zip(layer.parameters(), weights, strict=True):
+            p.copy_(value)
+
+    def function(x, h0):
+        y, h = layer(x, h0[None])
+        return y, h[0]
+
+    return function, list(layer.parameters())
+
+
+def gru(torch, x, w_input, w_hidden, b_input, b_hidden, h0):
+    function, _ = _gru(torch, w_input, w_hidden, b_input, b_hidden)
+    return lambda: function(x, h0)
+
+
+def gru_backward(torch, dy, dh, x, w_input, w_hidden, h0, y, gates, inner):
+    # The kernel has no use for the biases; PyTorch gets those that the case was made with.
+    import cases
+
+    biases = (torch.from_numpy(cases.normal(len(w_hidden), seed=seed)) for seed in (3, 4))
+    function, parameters = _gru(torch, w_input, w_hidden, *biases)
+    inputs = [x.requires_grad_(), *parameters, h0.requires_grad_()]
+    results = function(x, h0)
+    return lambda: torch.autograd.grad(results, inputs, (dy, dh), retain_graph=True)
+
+
 def squared_norm(torch, x):
     return lambda: torch.linalg.vector_norm(x).square()

@@ -317,15 +317,18 @@ def lstm(d):
     w_hidden /= d.dtype.type(H**0.5)  # keeps the recurrence from amplifying its rounding
     weights = d.array(4 * H, inputs, outliers=0), w_hidden, d.array(4 * H)
     lengths = d.choice(None, d.rng.integers(0, T + 1, B, np.int64), d.rng.integers(0, T + 1, B, np.int32))
-    return Case((d.array(B, T, inputs), *weights, d.array(B, H), d.array(B, H), lengths))
+    peepholes = d.choice(None, d.array(3 * H, outliers=0))
+    if peepholes is not None:
+        peepholes /= d.dtype.type(4)  # larger ones amplify the rounding of c from step to step
+    return Case((d.array(B, T, inputs), *weights, d.array(B, H), d.array(B, H), lengths, peepholes))
 
 
 @case
 def lstm_backward(d):
     forward = lstm(d)
-    x, w_input, w_hidden, _, h0, c0, lengths = forward.arrays
+    x, w_input, w_hidden, _, h0, c0, *optional = forward.arrays
     y, h, c, gates, cells = results(K.lstm, forward)
-    return Case((d.like(y), d.like(h), d.like(c), x, w_input, w_hidden, h0, c0, y, gates, cells, lengths))
+    return Case((d.like(y), d.like(h), d.like(c), x, w_input, w_hidden, h0, c0, y, gates, cells, *optional))
 
 
 @case

@@ -1,7 +1,7 @@
 """The gated recurrent unit layer over a whole sequence."""
 
 from ..arrays import array_module, check_shape
-from ..recurrence import check_sequence, sigmoid_in_place
+from ..recurrence import check_sequence, sigmoid_in_place, states_before
 from ..registry import Kernel
 
 
@@ -81,8 +81,7 @@ def gru_backward(dy, dh, x, w_input, w_hidden, h0, y, gates, inner, lengths=None
             back += dinner[:, t] @ w_hidden[2 * H :]
         dh = back if live is None else xp.where(live, back, dh)
     flat, flat_inner = da.reshape(B * T, 3 * H), dinner.reshape(B * T, H)
-    # A row that has ended is not followed by a live one, so that its zeros in y never meet a gradient.
-    hidden = (xp.concatenate([h0[:, None], y[:, :-1]], axis=1) if T else y).reshape(B * T, H)
+    hidden = states_before(h0, y)
     multiplied = hidden if reset_after else inner.reshape(B * T, H)
     dx = xp.matmul(flat, w_input).reshape(x.shape)
     dw_input = xp.matmul(flat.T, x.reshape(B * T, x.shape[2]))
