@@ -20,6 +20,8 @@ Q, MASK = f(2, 3, 4, 5), np.ones((2, 4), bool)
 LSE = f(2, 3, 4)
 LSTM = (f(2, 7, 3), f(16, 3), f(16, 4), f(16), f(2, 4), f(2, 4))
 LSTM_BACK = (f(2, 7, 4), f(2, 4), f(2, 4), *LSTM[:3], *LSTM[4:], f(2, 7, 4), f(2, 7, 16), f(2, 7, 4))
+GRU = (f(2, 7, 3), f(12, 3), f(12, 4), f(12), f(12), f(2, 4))
+GRU_BACK = (f(2, 7, 4), f(2, 4), *GRU[:3], GRU[5], f(2, 7, 4), f(2, 7, 12), f(2, 7, 4))
 ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.0, "step": 1}
 DROP = {"rate": 0.1, "seed": 0, "step": 0, "site": 0}
 
@@ -131,6 +133,18 @@ BAD_CALLS = [
     (K.lstm_backward, put(LSTM_BACK, 9, f(2, 7, 4)), {}, ValueError, "gates has shape"),
     (K.lstm_backward, put(LSTM_BACK, 4, f(16, 2)), {}, ValueError, "w_input has shape"),
     (K.lstm_backward, (*LSTM_BACK, ids(0, -1)), {}, ValueError, "lengths must lie in"),
+    (K.lstm, (*LSTM, None, f(4)), {}, ValueError, r"peepholes has shape \(4,\), expected \(12\)"),
+    (K.lstm_backward, (*LSTM_BACK, None, f(3, 4)), {}, ValueError, "peepholes has shape"),
+    (K.gru, put(GRU, 0, f(2, 3)), {}, ValueError, r"x has shape \(2, 3\), expected \(B, T, I\)"),
+    (K.gru, put(GRU, 1, f(12, 2)), {}, ValueError, r"w_input has shape \(12, 2\), expected \(12, 3\)"),
+    (K.gru, put(GRU, 2, f(16, 4)), {}, ValueError, r"w_hidden has shape \(16, 4\), expected \(3H, H\)"),
+    (K.gru, put(GRU, 3, f(4)), {}, ValueError, "b_input has shape"),
+    (K.gru, put(GRU, 4, f(2, 12)), {}, ValueError, "b_hidden has shape"),
+    (K.gru, put(GRU, 5, f(2, 3)), {}, ValueError, "h0 has shape"),
+    (K.gru, (*GRU, ids(1, 8)), {}, ValueError, r"lengths must lie in 0\.\.7, received 1\.\.8"),
+    (K.gru_backward, put(GRU_BACK, 0, f(2, 6, 4)), {}, ValueError, "dy has shape"),
+    (K.gru_backward, put(GRU_BACK, 8, f(2, 7, 12)), {}, ValueError, "inner has shape"),
+    (K.gru_backward, (*GRU_BACK, f(2)), {}, TypeError, "lengths has dtype float32"),
     (K.adamw, (f(3), f(2), f(3), f(3)), ADAM, ValueError, r"g has shape \(2,\) but p has \(3,\)"),
     (K.adamw, (f(3), f(3), f(3), f(3, 1)), ADAM, ValueError, "v has shape"),
     (K.adamw, (f(3),) * 4, {**ADAM, "step": 0}, ValueError, "step is 0, expected a count from 1"),

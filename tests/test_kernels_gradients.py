@@ -33,7 +33,9 @@ BACKWARD = {
     "lstm_backward": (
         K.lstm,
         # The seventh gradient, if any, is that by the peepholes, argument 7.
-        lambda run, d, a, r, s: dict(zip((0, 1, 2, 3, 4, 5, 7), run(*d, *a[:3], *a[4:6], r[0], *r[3:], *a[6:]), strict=False)),
+        lambda run, d, a, r, s: dict(
+            zip((0, 1, 2, 3, 4, 5, 7), run(*d, *a[:3], *a[4:6], r[0], *r[3:], *a[6:]), strict=False)
+        ),
     ),
     "gru_backward": (
         K.gru,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
@@ -147,21 +148,36 @@ def test_the_gradients_of_what_is_hidden_are_zero(kernel, name, dtype):
         assert gradient[0, :, 4:].any()
 
 
-# LSTM
+# LSTM and GRU
+
+
+@every(K.lstm, K.gru)
+@given(data=st.data())
+def test_with_lengths_each_row_gives_what_it_gives_alone(kernel, name, dtype, data):
+    case = data.draw(cases(kernel.name, dtype))
+    arrays = inspect.signature(kernel.reference).bind(*case.arrays).arguments
+    x, lengths = arrays["x"], arrays["lengths"]
+    assume(lengths is not None and len(x))
+    b = data.draw(st.integers(0, len(x) - 1))
+    n, row = lengths[b], slice(b, b + 1)
+    states = 2 if kernel is K.lstm else 1
+    y, *last = kernel[name](*case.arrays, **case.settings)[: 1 + states]
+    assert not y[b, n:].any()
+    initial = {name: arrays[name][row] for name in ("h0", "c0") if name in arrays}
+    alone = Case(tuple({**arrays, **initial, "x": x[row, :n], "lengths": None}.values()), case.settings)
+    result = (y[row, :n], *(state[row] for state in last))
+    assert_close(result, lambda *a, **s: kernel.reference(*a, **s)[: 1 + states], alone)
 
 
 @every(K.lstm)
 @given(data=st.data())
-def test_an_lstm_with_lengths_gives_what_each_row_gives_alone(kernel, name, dtype, data):
+def test_peepholes_of_zero_change_nothing(kernel, name, dtype, data):
     case = data.draw(cases("lstm", dtype))
-    x, *weights, h0, c0, lengths = case.arrays
-    assume(lengths is not None and len(x))
-    b = data.draw(st.integers(0, len(x) - 1))
-    n, row = lengths[b], slice(b, b + 1)
-    y, h, c, _, _ = kernel[name](*case.arrays)
-    assert not y[b, n:].any()
-    alone = Case((x[row, :n], *weights, h0[row], c0[row]))
-    assert_close((y[row, :n], h[row], c[row]), lambda *a: K.lstm.reference(*a)[:3], alone)
+    *arrays, _ = case.arrays
+    none = kernel[name](*arrays)
+    zero = kernel[name](*arrays, np.zeros(3 * arrays[2].shape[1], dtype))
+    for a, b in zip(none, zero, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 # Embedding
@@ -272,6 +288,7 @@ ROWS = {  # the arguments whose first axis is the batch
     "attention": (0, 1, 2, 3),
     "attention_backward": (0, 1, 2, 3, 4, 5, 6),
     "lstm": (0, 4, 5, 6),
+    "gru": (0, 5, 6),
 }
 
 
@@ -308,6 +325,8 @@ def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
             K.attention_backward: (0, 1, 2, 3),
             K.lstm: (0, 1, 2, 3, 4, 5),
             K.lstm_backward: (0, 1, 2, 3, 4),
+            K.gru: (0, 1, 2, 3, 4, 5),
+            K.gru_backward: (0, 1, 2, 3, 4),
             K.adamw: (0, 1, 2, 3),
             K.squared_norm: (0,),
         }.items()

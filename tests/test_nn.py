@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from tinylm.autograd import Observer, Tensor, observe
 from tinylm.errors import TinylmError
-from tinylm.nn import LSTM, Dropout, Initializer, Linear, Module, MultiHeadAttention, TransformerBlock, random_step
+from tinylm.nn import (
+    GRU,
+    LSTM,
+    Dropout,
+    Initializer,
+    Linear,
+    Module,
+    MultiHeadAttention,
+    TransformerBlock,
+    random_step,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -134,27 +146,65 @@ def test_dropout_without_its_randomness_says_what_to_do() -> None:
         Dropout(1, site=0)
 
 
+def test_variational_dropout_has_one_mask_for_all_steps_of_a_row() -> None:
+    dropout = Dropout(0.25, site=3, variational=True).train()
+    x = Tensor(np.ones((8, 5, 500)), requires_grad=True)
+    with random_step(seed=1, step=5):
+        y = dropout(x)
+    with random_step(seed=1, step=5, first_row=6):
+        part = dropout(Tensor(np.ones((2, 3, 500)))).data
+    assert (y.data == y.data[:, :1]).all()
+    assert np.array_equal(y.data[6:, :3], part)
+    assert not np.array_equal(y.data[0], y.data[1])
+    assert 0.2 < (y.data == 0).mean() < 0.3
+    y.sum().backward()
+    assert np.array_equal(x.grad, y.data)
+
+
+RECURRENT = {
+    "lstm": LSTM,
+    "lstm_peepholes": partial(LSTM, peepholes=True),
+    "gru": GRU,
+    "gru_reset_before": partial(GRU, reset_after=False),
+}
+
+
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_padded_rows_of_an_lstm_equal_each_row_alone(bidirectional: bool) -> None:
-    lstm = LSTM(3, 4, initializer(), layers=2, bidirectional=bidirectional)
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_padded_rows_of_a_recurrent_layer_equal_each_row_alone(kind: str, bidirectional: bool) -> None:
+    layer = RECURRENT[kind](3, 4, initializer(), layers=2, bidirectional=bidirectional)
     x = RNG.standard_normal((3, 6, 3))
     lengths = np.array([6, 2, 4])
-    y, state = lstm(Tensor(x), lengths=lengths)
+    y, state = layer(Tensor(x), lengths=lengths)
+    assert y.shape == (3, 6, 8 if bidirectional else 4)
     for row, length in enumerate(lengths):
-        alone, last = lstm(Tensor(x[row : row + 1, :length]))
+        alone, last = layer(Tensor(x[row : row + 1, :length]))
         assert np.allclose(y.data[row, :length], alone.data[0], rtol=1e-12)
-        for (h, c), (h_alone, c_alone) in zip(state, last, strict=True):
-            assert np.allclose(h.data[row], h_alone.data[0], rtol=1e-12)
-            assert np.allclose(c.data[row], c_alone.data[0], rtol=1e-12)
+        for arrays, arrays_alone in zip(state, last, strict=True):
+            for s, s_alone in zip(arrays, arrays_alone, strict=True):
+                assert np.allclose(s.data[row], s_alone.data[0], rtol=1e-12)
 
 
-def test_an_lstm_continues_from_its_state() -> None:
-    lstm = LSTM(3, 4, initializer(), layers=2)
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_a_recurrent_layer_continues_from_its_state(kind: str) -> None:
+    layer = RECURRENT[kind](3, 4, initializer(), layers=2)
     x = RNG.standard_normal((2, 7, 3))
-    whole, _ = lstm(Tensor(x))
-    first, state = lstm(Tensor(x[:, :3]))
-    second, _ = lstm(Tensor(x[:, 3:]), state)
+    whole, _ = layer(Tensor(x))
+    first, state = layer(Tensor(x[:, :3]))
+    second, _ = layer(Tensor(x[:, 3:]), state)
     assert np.allclose(np.concatenate([first.data, second.data], axis=1), whole.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+def test_dropout_between_recurrent_layers_is_active_in_training_alone(variational: bool) -> None:
+    layer = GRU(3, 4, initializer(), layers=2, dropout=0.5, variational=variational)
+    x = Tensor(RNG.standard_normal((2, 7, 3)))
+    plain, _ = layer(x)
+    layer.train()
+    with random_step(seed=0, step=0):
+        dropped, _ = layer(x)
+    assert not np.allclose(plain.data, dropped.data)
+    assert np.array_equal(layer.eval()(x)[0].data, plain.data)
 
 
 def test_zeros_without_a_seed_and_the_same_numbers_in_every_dtype() -> None:

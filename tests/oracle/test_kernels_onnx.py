@@ -90,32 +90,63 @@ def _reduced(scores, labels, attributes):
 
 
 def lstm(x, attributes, outputs):
-    inputs, w, r, b, lengths, h0, c0, peepholes = x[:8]
-    need(peepholes is None, "peepholes")
     need(not {"activations", "clip", "input_forget"} & set(attributes), "other activations, clipping or gates")
+    *inputs, c0, peepholes = x[:8]
+
+    def layer(x, w, r, b, h0, lengths, n, batch_first):
+        H = r.shape[1]
+        order = (0, 2, 3, 1)  # from i, o, f, c to i, f, g, o
+        weights = *_gates(order, H, w, r), sum(_gates(order, H, b[: 4 * H], b[4 * H :]))
+        c = np.zeros_like(h0) if c0 is None else _of_direction(c0, n, batch_first)
+        p = None if peepholes is None else _gates((0, 2, 1), H, peepholes[n])[0]  # from i, o, f
+        return K.lstm(x, *weights, h0, c, lengths, p)[:3]
+
+    return _recurrent(layer, 4, inputs, attributes)
+
+
+def gru(x, attributes, outputs):
+    need(not {"activations", "clip"} & set(attributes), "other activations or clipping")
+
+    def layer(x, w, r, b, h0, lengths, n, batch_first):
+        H = r.shape[1]
+        arrays = _gates((1, 0, 2), H, w, r, b[: 3 * H], b[3 * H :])  # from z, r, h to r, z, n
+        return K.gru(x, *arrays, h0, lengths, reset_after=bool(attributes.get("linear_before_reset", 0)))[:2]
+
+    return _recurrent(layer, 3, x[:6], attributes)
+
+
+def _recurrent(layer, gates, inputs, attributes):
+    """The outputs of a recurrent node from those of layer(x, w, r, b, h0, lengths, direction, batch_first)."""
+    x, w, r, b, lengths, h0 = inputs
     batch_first = attributes.get("layout", 0) == 1
-    inputs = inputs if batch_first else inputs.swapaxes(0, 1)
-    backwards = {b"forward": [False], b"reverse": [True], b"bidirectional": [False, True]}
+    x = x if batch_first else x.swapaxes(0, 1)
+    H = r.shape[-1]
     results = []
+    backwards = {b"forward": [False], b"reverse": [True], b"bidirectional": [False, True]}
     for n, backward in enumerate(backwards[attributes.get("direction", b"forward")]):
-        need(not backward or lengths is None, "rows of several lengths, read backwards")
-        H = r.shape[-1]
-        bias = np.zeros(4 * H, w.dtype) if b is None else b[n, : 4 * H] + b[n, 4 * H :]
-        state = [
-            np.zeros((len(inputs), H), w.dtype) if s is None else (s[:, n] if batch_first else s[n]) for s in (h0, c0)
-        ]
-        weights = [_gates_in_our_order(a, H) for a in (w[n], r[n], bias)]
-        extra = () if lengths is None else (lengths,)
-        y, h, c, _, _ = K.lstm(inputs[:, ::-1] if backward else inputs, *weights, *state, *extra)
-        results.append((y[:, ::-1] if backward else y, h, c))
-    ys, hs, cs = zip(*results, strict=True)
-    y = np.stack(ys, axis=2) if batch_first else np.stack(ys, axis=1).transpose(2, 1, 0, 3)
-    return [y, *(np.stack(states, axis=1 if batch_first else 0) for states in (hs, cs))]
+        bias = np.zeros(2 * gates * H, w.dtype) if b is None else b[n]
+        h = np.zeros((len(x), H), w.dtype) if h0 is None else _of_direction(h0, n, batch_first)
+        way = (lambda a: _backwards(a, lengths)) if backward else (lambda a: a)
+        y, *last = layer(way(x), w[n], r[n], bias, h, lengths, n, batch_first)
+        results.append((way(y), *last))
+    ys, *states = zip(*results, strict=True)
+    y = np.stack(ys, axis=2)  # (B, T, directions, H)
+    return [y if batch_first else y.transpose(1, 2, 0, 3), *(np.stack(s, axis=1 if batch_first else 0) for s in states)]
 
 
-def _gates_in_our_order(a, H):
-    """From the standard's i, o, f, c to i, f, g, o."""
-    return np.concatenate([a[n * H : (n + 1) * H] for n in (0, 2, 3, 1)])
+def _of_direction(state, n, batch_first):
+    return state[:, n] if batch_first else state[n]
+
+
+def _backwards(x, lengths):
+    """Each row backwards over its own length."""
+    ends = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    return np.stack([np.concatenate([row[:n][::-1], row[n:]]) for row, n in zip(x, ends, strict=True)])
+
+
+def _gates(order, H, *arrays):
+    """The blocks of H rows of each array in another order."""
+    return [np.concatenate([a[n * H : (n + 1) * H] for n in order]) for a in arrays]
 
 
 def attention(x, attributes, outputs):
@@ -197,6 +228,7 @@ OPERATORS = {
     "SoftmaxCrossEntropyLoss": (softmax_cross_entropy_loss, K.cross_entropy),
     "NegativeLogLikelihoodLoss": (negative_log_likelihood_loss, K.cross_entropy),
     "LSTM": (lstm, K.lstm),
+    "GRU": (gru, K.gru),
     "Attention": (attention, K.attention),
     "Adam": (adam, K.adamw),
 }

@@ -227,6 +227,80 @@ def test_lstm(torch, kernel, name, dtype, lengths):
     assert_agrees(torch, ours, function, arrays, d)
 
 
+@ways(K.lstm)
+def test_lstm_with_peepholes_written_out_step_by_step(torch, kernel, name, dtype):
+    B, T, inputs, H = 3, 9, 5, 12
+    sizes = [(B, T, inputs), (4 * H, inputs), (4 * H, H), (4 * H,), (B, H), (B, H), (3 * H,)]
+    arrays = [normal(dtype, *size, seed=i) / (3 if i in (1, 2) else 1) for i, size in enumerate(sizes)]
+    d = [normal(dtype, *size, seed=10 + i) for i, size in enumerate([(B, T, H), (B, H), (B, H)])]
+    x, w_input, w_hidden, _, h0, c0, peepholes = arrays
+    with K.use(name):
+        y, h, c, gates, cells = K.lstm(*arrays[:6], None, peepholes)
+        ours = [y, h, c, *K.lstm_backward(*d, x, w_input, w_hidden, h0, c0, y, gates, cells, None, peepholes)]
+
+    def function(x, w_input, w_hidden, bias, h, c, peepholes):
+        p_i, p_f, p_o = peepholes.chunk(3)
+        ys = []
+        for t in range(T):
+            i, f, g, o = (x[:, t] @ w_input.T + h @ w_hidden.T + bias).chunk(4, dim=1)
+            c = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(g)
+            h = torch.sigmoid(o + p_o * c) * torch.tanh(c)
+            ys.append(h)
+        return torch.stack(ys, dim=1), h, c
+
+    assert_agrees(torch, ours, function, arrays, d)
+
+
+@ways(K.gru)
+@pytest.mark.parametrize("lengths", [None, [20, 1, 7, 20, 13]])
+def test_gru(torch, kernel, name, dtype, lengths):
+    B, T, inputs, H = 5, 20, 9, 12
+    sizes = [(B, T, inputs), (3 * H, inputs), (3 * H, H), (3 * H,), (3 * H,), (B, H)]
+    arrays = [normal(dtype, *size, seed=i) / (3 if i in (1, 2) else 1) for i, size in enumerate(sizes)]
+    d = [normal(dtype, *size, seed=10 + i) for i, size in enumerate([(B, T, H), (B, H)])]
+    extra = () if lengths is None else (np.array(lengths),)
+    x, w_input, w_hidden, _, _, h0 = arrays
+    with K.use(name):
+        y, h, gates, inner = K.gru(*arrays, *extra)
+        ours = [y, h, *K.gru_backward(*d, x, w_input, w_hidden, h0, y, gates, inner, *extra)]
+
+    def function(x, w_input, w_hidden, b_input, b_hidden, h0):
+        layer = torch.nn.GRU(inputs, H, batch_first=True, dtype=x.dtype)
+        names = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
+        weights = dict(zip(names, (w_input, w_hidden, b_input, b_hidden), strict=True))
+        if lengths is not None:
+            x = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
+        y, h = torch.func.functional_call(layer, weights, (x, h0[None]))
+        if lengths is not None:
+            y = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)[0]
+        return y, h[0]
+
+    assert_agrees(torch, ours, function, arrays, d)
+
+
+@ways(K.gru)
+def test_gru_that_resets_before_its_product(torch, kernel, name, dtype):
+    B, T, inputs, H = 3, 9, 5, 12
+    sizes = [(B, T, inputs), (3 * H, inputs), (3 * H, H), (3 * H,), (3 * H,), (B, H)]
+    arrays = [normal(dtype, *size, seed=i) / (3 if i in (1, 2) else 1) for i, size in enumerate(sizes)]
+    d = [normal(dtype, *size, seed=10 + i) for i, size in enumerate([(B, T, H), (B, H)])]
+    x, w_input, w_hidden, _, _, h0 = arrays
+    with K.use(name):
+        y, h, gates, inner = K.gru(*arrays, reset_after=False)
+        ours = [y, h, *K.gru_backward(*d, x, w_input, w_hidden, h0, y, gates, inner, reset_after=False)]
+
+    def function(x, w_input, w_hidden, b_input, b_hidden, h):
+        hidden, ys = [w_hidden[:H], w_hidden[H : 2 * H], w_hidden[2 * H :]], []
+        for t in range(T):
+            r, z, n = (x[:, t] @ w_input.T + b_input + b_hidden).chunk(3, dim=1)
+            r, z = torch.sigmoid(r + h @ hidden[0].T), torch.sigmoid(z + h @ hidden[1].T)
+            h = (1 - z) * torch.tanh(n + (r * h) @ hidden[2].T) + z * h
+            ys.append(h)
+        return torch.stack(ys, dim=1), h
+
+    assert_agrees(torch, ours, function, arrays, d)
+
+
 @ways(K.adamw)
 @pytest.mark.parametrize("optimizer", ["AdamW", "Adam"])
 def test_twenty_clipped_steps_of_adam(torch, kernel, name, dtype, optimizer):

@@ -15,6 +15,7 @@ __all__ = [
     "dropout",
     "embedding",
     "gelu",
+    "gru",
     "layer_norm",
     "linear",
     "log_softmax",
@@ -141,15 +142,28 @@ def _split_heads(qkv, heads):
 
 
 @differentiable
-def lstm(x, w_input, w_hidden, bias, h0, c0, lengths=None):
+def lstm(x, w_input, w_hidden, bias, h0, c0, lengths=None, peepholes=None):
     """One LSTM layer: (y, h, c) with all outputs (B, T, H) and the last state (B, H); see `tinylm_kernels.lstm`."""
-    y, h, c, gates, cells = K.lstm(x, w_input, w_hidden, bias, h0, c0, lengths)
+    y, h, c, gates, cells = K.lstm(x, w_input, w_hidden, bias, h0, c0, lengths, peepholes)
 
     def pullback(dy, dh, dc):
-        gradients = K.lstm_backward(dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, lengths)
-        return (*gradients, None)
+        saved = x, w_input, w_hidden, h0, c0, y, gates, cells, lengths, peepholes
+        gradients = K.lstm_backward(dy, dh, dc, *saved)
+        return *gradients[:6], None, *(gradients[6:] or (None,))
 
     return (y, h, c), pullback
+
+
+@differentiable
+def gru(x, w_input, w_hidden, b_input, b_hidden, h0, lengths=None, *, reset_after=True):
+    """One GRU layer: (y, h) with all outputs (B, T, H) and the last state (B, H); see `tinylm_kernels.gru`."""
+    y, h, gates, inner = K.gru(x, w_input, w_hidden, b_input, b_hidden, h0, lengths, reset_after=reset_after)
+
+    def pullback(dy, dh):
+        saved = x, w_input, w_hidden, h0, y, gates, inner, lengths
+        return *K.gru_backward(dy, dh, *saved, reset_after=reset_after), None
+
+    return (y, h), pullback
 
 
 @differentiable

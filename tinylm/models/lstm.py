@@ -12,7 +12,7 @@ import numpy as np
 
 from tinylm.autograd import Tensor
 from tinylm.errors import TinylmError
-from tinylm.nn import LSTM, Dropout, Embedding, Initializer, Linear, LSTMState
+from tinylm.nn import LSTM, Dropout, Embedding, Initializer, Linear, RecurrentState
 
 from .language_model import CausalLanguageModel
 
@@ -48,7 +48,7 @@ class LSTMConfig:
 class StateCache:
     """The state of all layers after the tokens seen so far: its size does not grow with them."""
 
-    def __init__(self, state: LSTMState):
+    def __init__(self, state: RecurrentState):
         self.state = state
         self.length = 0
 

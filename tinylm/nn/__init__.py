@@ -3,25 +3,29 @@
 from .attention import AttentionCache, MultiHeadAttention
 from .dropout import Dropout, random_step
 from .embedding import Embedding
+from .gru import GRU
 from .initializer import Initializer
 from .layer_norm import LayerNorm
 from .linear import Linear
-from .lstm import LSTM, LSTMState
+from .lstm import LSTM
 from .module import Module
+from .recurrent import Recurrent, RecurrentState
 from .transformer import FeedForward, TransformerBlock
 
 __all__ = [
+    "GRU",
     "LSTM",
     "AttentionCache",
     "Dropout",
     "Embedding",
     "FeedForward",
     "Initializer",
-    "LSTMState",
     "LayerNorm",
     "Linear",
     "Module",
     "MultiHeadAttention",
+    "Recurrent",
+    "RecurrentState",
     "TransformerBlock",
     "random_step",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import numpy as np
+
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
 
@@ -33,14 +35,16 @@ def random_step(*, seed: int, step: int, first_row: int = 0) -> Iterator[None]:
 class Dropout(Module):
     """In training mode: x / (1 - rate) for a random 1 - rate of the elements of x (B, ...), 0 for the rest.
 
-    site: a number that no other dropout layer of the model has, so that each draws masks of its own.
-    Raises RuntimeError in training mode outside of `random_step`. Source: Srivastava et al. 2014, JMLR 15.
+    site: a number that no other dropout layer of the model has, so that each draws masks of its own. variational: for
+    x (B, T, C), all T steps of a row share one mask.
+    Raises RuntimeError in training mode outside of `random_step`. Source: Srivastava et al. 2014, JMLR 15;
+    variational: Gal and Ghahramani 2016, arXiv:1512.05287.
     """
 
-    def __init__(self, rate: float, site: int):
+    def __init__(self, rate: float, site: int, *, variational: bool = False):
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate is {rate}, expected 0 <= rate < 1")
-        self.rate, self.site = rate, site
+        self.rate, self.site, self.variational = rate, site, variational
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
@@ -50,4 +54,7 @@ class Dropout(Module):
             raise RuntimeError(
                 "dropout in training mode needs its randomness: call the model in `with random_step(seed=0, step=n):`"
             )
-        return F.dropout(x, rate=self.rate, site=self.site, **where)
+        if not self.variational:
+            return F.dropout(x, rate=self.rate, site=self.site, **where)
+        ones = Tensor(np.ones((len(x.data), 1, x.shape[-1]), x.dtype))
+        return x * F.dropout(ones, rate=self.rate, site=self.site, **where)

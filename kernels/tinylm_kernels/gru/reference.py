@@ -9,11 +9,12 @@ from ..registry import Kernel
 def gru(x, w_input, w_hidden, b_input, b_hidden, h0, lengths=None, *, reset_after=True):
     """One GRU layer over T steps:
 
-        r, z = sigmoid(x_t W^T + b + h R^T + d)      W, b, R, d: the rows of each gate in w_input, b_input, w_hidden, b_hidden
+        r, z = sigmoid(x_t W^T + b + h R^T + d)
         n    = tanh(x_t W^T + b + r (h R^T + d))     with reset_after: PyTorch, cuDNN, Keras' default
         n    = tanh(x_t W^T + b + (r h) R^T + d)     without: the original, ONNX's default
         h    = (1 - z) n + z h
 
+    where W, b, R, d are the rows of each gate in w_input, b_input, w_hidden, b_hidden.
     x: (B, T, I) float; w_input: (3H, I); w_hidden: (3H, H); b_input, b_hidden: (3H,), gates in the order r, z, n;
     h0: (B, H). lengths: (B,) integers or None: from step lengths[b] on, row b gives zeros and its state stays.
     Returns (y, h, gates, inner): y (B, T, H) all outputs, h (B, H) the last state, and for the backward gates

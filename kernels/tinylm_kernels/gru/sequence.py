@@ -63,11 +63,8 @@ def candidate_rows(places, lengths, shape, t, b0, rows, sums, sums_row, h, h_row
         for unit in range(0, H, LANES):
             n, row = H - unit, (b0 + r) * T + t
             at, place = places[GATES] + (row * 3 * H + unit) * 4, (row * H + unit) * 4
-            if after:
-                inner = read(at, n) * read(places[INNER] + place, n)
-            else:
-                inner = read(sums + r * sums_row + unit * 4, n)
-            candidate = tanh(inner + read(at + 2 * gate, n) + read(places[BIAS] + 2 * gate + unit * 4, n))
+            scaled = read(at, n) * read(places[INNER] + place, n) if after else read(sums + r * sums_row + unit * 4, n)
+            candidate = tanh(scaled + read(at + 2 * gate, n) + read(places[BIAS] + 2 * gate + unit * 4, n))
             write(at + 2 * gate, candidate, n)
             h_at, y = read(h + r * h_row + unit * 4, n), splat(np.float32(0))
             if live:

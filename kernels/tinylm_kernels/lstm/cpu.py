@@ -1,4 +1,4 @@
-"""The LSTM on the CPU: one kernel runs a whole sequence, for a share of the batch in each thread; see recurrence_cpu."""
+"""The LSTM on the CPU: one kernel runs a whole sequence, for a share of the batch in each thread."""
 
 import numpy as np
 from numba import prange
