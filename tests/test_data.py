@@ -22,9 +22,12 @@ from tinylm.data import (
     LanguageModelBatches,
     TokenSplit,
     builtin_corpus,
+    encoding,
     open_corpus,
-    token_file,
+    shards,
     tokenize_corpus,
+    tokenizing,
+    tokens,
 )
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.text import ByteTokenizer, CharTokenizer
@@ -190,9 +193,9 @@ def test_a_split_covers_everything_once_and_counts_its_bytes_exactly(tmp_path, t
 
 
 def test_bytes_are_counted_block_by_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(token_file, "_BLOCK", 7)
-    tokens = tokenize_corpus(Corpus("c", [TEXT]), CharTokenizer.train([TEXT]), tmp_path)
-    assert tokens.n_bytes == len(TEXT.encode())
+    monkeypatch.setattr(tokens, "_BLOCK", 7)
+    found = tokenize_corpus(Corpus("c", [TEXT]), CharTokenizer.train([TEXT]), tmp_path)
+    assert found.n_bytes == len(TEXT.encode())
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -208,32 +211,34 @@ def test_the_cache_is_used_and_is_of_this_text_and_this_tokenizer(tmp_path, monk
     tokenize_corpus(corpus, ByteTokenizer(), tmp_path)
     tokenize_corpus(Corpus("c", [TEXT[1:]]), tokenizer, tmp_path)
     tokenize_corpus(corpus, CharTokenizer(tokenizer.characters[::-1]), tmp_path)
-    assert len(list(tmp_path.glob("*.tokens"))) == 4
-    monkeypatch.setattr(token_file, "write_atomically", None)  # a second look writes nothing
+    assert len(list(tmp_path.glob("*/00000.tokens"))) == 4
+    monkeypatch.setattr(tokenizing, "write_shard", None)  # a second look writes nothing
     assert tokenizer.decode(tokenize_corpus(Corpus("other name", [TEXT]), tokenizer, tmp_path).ids) == TEXT
 
 
 def test_the_cache_is_the_user_s_own_unless_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(token_file, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(tokenizing, "cache_folder", lambda: tmp_path / "cache")
     tokenize_corpus(Corpus("c", [TEXT]), ByteTokenizer())
-    assert len(list((tmp_path / "cache" / "tokens").glob("*.tokens"))) == 1
+    assert len(list((tmp_path / "cache" / "tokens").glob("*/index.json"))) == 1
 
 
-def test_a_damaged_cache_file_is_made_anew(tmp_path):
+@pytest.mark.parametrize("name", ["00000.tokens", "index.json"])
+def test_a_damaged_cache_file_is_made_anew(tmp_path, name):
     corpus, tokenizer = Corpus("c", ["abcab" * 3]), CharTokenizer("abc")
 
     def tokens() -> list[int]:
         return tokenize_corpus(corpus, tokenizer, tmp_path).ids.tolist()
 
     expected = tokens()
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob(f"*/{name}")
     good = path.read_bytes()
     damaged = [good[:n] for n in range(0, len(good), 4)] + [good + b"\0"]
-    damaged += [good[:n] + bytes([good[n] ^ 0x40]) + good[n + 1 :] for n in range(len(good)) if not 28 <= n < 48]
-    for content in damaged:  # bytes 28..47 are reserved
+    damaged += [good[:n] + bytes([good[n] ^ 0x40]) + good[n + 1 :] for n in range(len(good)) if not 40 <= n < 48]
+    for content in damaged:  # bytes 40..47 of a shard are reserved
         path.write_bytes(content)
         assert tokens() == expected
-        assert path.read_bytes() == good
+        if name == "00000.tokens":
+            assert path.read_bytes() == good
 
 
 def unwritable(path, content):
@@ -248,30 +253,33 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_memory_with_a_warning(tmp
     assert caught[0].filename == __file__
     assert tokenizer.decode(tokens.ids) == TEXT
     assert not tokens.ids.flags.writeable
-    monkeypatch.setattr(token_file, "write_atomically", unwritable)
+    monkeypatch.setattr(shards, "write_atomically", unwritable)
     with pytest.warns(RuntimeWarning, match="No space left"):
         assert tokenizer.decode(tokenize_corpus(corpus, tokenizer, tmp_path).ids) == TEXT
 
 
 def test_a_full_disk_and_a_large_corpus_are_an_error_that_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(token_file, "write_atomically", unwritable)
-    monkeypatch.setattr(token_file, "MAX_IN_MEMORY", 100)
+    monkeypatch.setattr(shards, "write_atomically", unwritable)
+    monkeypatch.setattr(tokenizing, "MAX_IN_MEMORY", 100)
     with pytest.raises(TinylmError, match=r"No space left.*free some space"):
         tokenize_corpus(Corpus("c", [TEXT]), ByteTokenizer(), tmp_path)
 
 
-def test_an_unknown_character_is_named_with_its_place_in_the_corpus_and_nothing_is_kept(tmp_path):
+def test_an_unknown_character_is_named_with_its_place_in_the_corpus_and_nothing_is_kept(tmp_path, monkeypatch):
     corpus = Corpus("c", ["ab", "aX"])
-    with pytest.raises(TinylmError, match=r"'X' .* at position 4"):
+    with pytest.raises(TinylmError, match=r"document 2: .*'X' .* at position 1"):
         tokenize_corpus(corpus, CharTokenizer("ab\n"), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(encoding, "BLOCK", 4)
+    with pytest.raises(TinylmError, match=r"document 1, after 8 characters: .*'X' .* at position 2"):
+        tokenize_corpus(Corpus("c", ["abababababXa"]), CharTokenizer("ab\n"), tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_large_file_is_tokenized_in_bounded_memory(tmp_path):
     path = write(tmp_path / "large.txt", b"All work and no play.\n" * 1_800_000)
     tracemalloc.start()
     try:
-        tokens = tokenize_corpus(open_corpus(path), ByteTokenizer(), tmp_path / "cache")
+        tokens = tokenize_corpus(open_corpus(path), ByteTokenizer(), tmp_path / "cache", workers=2)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -4,18 +4,20 @@ from .batches import IGNORE, LanguageModelBatches
 from .corpora import Corpus, Omissions, builtin_corpus, open_corpus
 from .readers import READERS, TEXT_SUFFIXES
 from .survey import Progress, Survey
-from .token_file import TokenFile, TokenSplit, tokenize_corpus
+from .tokenizing import tokenize_corpus
+from .tokens import CorpusTokens, ShardedIds, TokenSplit
 
 __all__ = [
     "IGNORE",
     "READERS",
     "TEXT_SUFFIXES",
     "Corpus",
+    "CorpusTokens",
     "LanguageModelBatches",
     "Omissions",
     "Progress",
+    "ShardedIds",
     "Survey",
-    "TokenFile",
     "TokenSplit",
     "builtin_corpus",
     "open_corpus",

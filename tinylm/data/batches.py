@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..errors import TinylmError
-from .token_file import TokenSplit
+from .tokens import Ids, TokenSplit
 
 __all__ = ["IGNORE", "LanguageModelBatches"]
 
@@ -68,12 +68,12 @@ class LanguageModelBatches:
         random = np.random.Philox(key=_SITE << 64 | self.seed, counter=step << 128 | row << 64)
         return int(random.random_raw()) * (len(self.split) - self.context) >> 64
 
-    def _windows(self, starts: Sequence[int], ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, starts: Sequence[int], ids: Ids) -> tuple[np.ndarray, np.ndarray]:
         """The windows of T + 1 ids that begin at `starts`; what lies past the end of `ids` is filled up."""
         inputs = np.zeros((len(starts), self.context), np.int32)
         targets = np.full_like(inputs, IGNORE)
         for row, start in enumerate(starts):
-            window = ids[start : start + self.context + 1]
+            window = np.asarray(ids[start : start + self.context + 1])
             inputs[row, : len(window) - 1] = window[:-1]
             targets[row, : len(window) - 1] = window[1:]
         return inputs, targets

@@ -60,6 +60,7 @@ class Corpus:
         self.name, self.sources = name, tuple(sources)
         self.text_column, self.strict, self.deduplicate = text_column, strict, deduplicate
         self._survey: Survey | None = None
+        self._states: FileStates = []  # of the files when the survey began
 
     def pieces(
         self,
@@ -122,7 +123,7 @@ class Corpus:
         A file that has changed in size or time since then is noticed. progress: told of the bytes that are read.
         """
         if self._survey is None:
-            states = self.file_states()
+            self._states = states = self.file_states()
             texts = [source for source in self.sources if isinstance(source, str)]
             options = [self.text_column, self.strict, self.deduplicate, texts]
             self._survey = recall(states, options) or self._take_survey(states, progress)
@@ -133,7 +134,7 @@ class Corpus:
         omissions = Omissions()
         pieces = self.pieces(on_read=reporter(progress, "reading", self.n_bytes), omissions=omissions)
         survey = take_survey(pieces, omissions.messages)
-        self.check_unchanged(states)
+        self.check_unchanged()
         return survey
 
     def fingerprint(self) -> str:
@@ -144,9 +145,9 @@ class Corpus:
         """The files' names, sizes and times."""
         return file_states(source for source in self.sources if isinstance(source, Path))
 
-    def check_unchanged(self, states: FileStates) -> None:
-        """Raise TinylmError where a file is no longer as it was."""
-        for before, now in zip(states, self.file_states(), strict=True):
+    def check_unchanged(self) -> None:
+        """Raise TinylmError where a file is no longer as it was before the survey."""
+        for before, now in zip(self._states, self.file_states(), strict=True):
             if before != now:
                 raise TinylmError(f"{before[0]} has changed while it was read; start again when it is complete")
 

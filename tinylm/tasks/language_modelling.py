@@ -8,7 +8,7 @@ import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
-from tinylm.data import Corpus, LanguageModelBatches, TokenSplit, tokenize_corpus
+from tinylm.data import Corpus, LanguageModelBatches, Progress, TokenSplit, tokenize_corpus
 from tinylm.metrics import LanguageMetrics
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
@@ -45,10 +45,17 @@ class LanguageModelling:
 
     @classmethod
     def load(
-        cls, corpus: Corpus, tokenizer: Tokenizer, settings: TrainSettings, cache: Path | None = None
+        cls,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        settings: TrainSettings,
+        cache: Path | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> LanguageModelling:
         """The task on a corpus: its tokens, from the cache or made now, with the last share held out."""
-        train, validation = tokenize_corpus(corpus, tokenizer, cache).split(settings.validation)
+        tokens = tokenize_corpus(corpus, tokenizer, cache, workers=settings.workers, progress=progress)
+        train, validation = tokens.split(settings.validation)
         return cls(
             train,
             validation,

@@ -35,6 +35,7 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
     ("patience divergence seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
     ("warmup decay_share validation dropout beta1 beta2 label_smoothing", 0, 1),
+    ("workers", 0, INFINITY),
 )
 
 
@@ -51,6 +52,7 @@ class TrainSettings:
     text_column: str = "text"  # the field or column of JSON Lines, CSV and Parquet that is the text
     strict: bool = False  # a record that cannot be used ends the run, where else it is skipped and counted
     deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
+    workers: int = 0  # processes that tokenize large data; 0 for one a processor
     tokenizer: str = "chars"  # chars or bytes
     validation: float = 0.1  # the last share of the text, held out
     model: str = "gpt2"  # gpt2 or lstm

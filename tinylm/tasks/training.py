@@ -92,7 +92,7 @@ def train_language_model(
     for message in corpus.survey(progress).omissions:
         notify(message)
     tokenizer = build_tokenizer(settings, corpus)
-    task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens")
+    task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens", progress=progress)
     model = build_model(settings, tokenizer.vocab_size)
     trainer = _build_trainer(settings, model, task)
     if resume is None:
