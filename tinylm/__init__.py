@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from tinylm.errors import FileFormatError, TinylmError
     from tinylm.lm import LM, load
     from tinylm.process import prepare_process
+    from tinylm.sequential import Sequential, load_model
+    from tinylm.sequential.callbacks import EarlyStopping, History, ModelCheckpoint
+    from tinylm.sequential.layers import (
+        GRU,
+        LSTM,
+        Bidirectional,
+        Dense,
+        Dropout,
+        Embedding,
+        Input,
+        LayerNormalization,
+        MultiHeadAttention,
+    )
     from tinylm_kernels import all_kernels, use
 
 _HOMES = {
@@ -31,20 +44,47 @@ _HOMES = {
     "tinylm.errors": ("FileFormatError", "TinylmError"),
     "tinylm.lm": ("LM", "load"),
     "tinylm.process": ("prepare_process",),
+    "tinylm.sequential": ("Sequential", "load_model"),
+    "tinylm.sequential.layers": (
+        "GRU",
+        "LSTM",
+        "Bidirectional",
+        "Dense",
+        "Dropout",
+        "Embedding",
+        "Input",
+        "LayerNormalization",
+        "MultiHeadAttention",
+    ),
+    "tinylm.sequential.callbacks": ("EarlyStopping", "History", "ModelCheckpoint"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "GRU",
     "LM",
+    "LSTM",
+    "Bidirectional",
+    "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "Embedding",
     "FileFormatError",
+    "History",
+    "Input",
+    "LayerNormalization",
+    "ModelCheckpoint",
+    "MultiHeadAttention",
     "Observer",
     "Parameter",
+    "Sequential",
     "Tensor",
     "TinylmError",
     "all_kernels",
     "check_gradients",
     "checkpoint",
     "load",
+    "load_model",
     "no_grad",
     "observe",
     "prepare_process",
