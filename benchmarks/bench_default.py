@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench_train import Engine
+from engines import Engine
 
 TURN = 100  # steps
 
