@@ -224,7 +224,7 @@ bad_tokenizers = [
     ("post_processor", {"type": "TemplateProcessing"}, "TemplateProcessing"),
     ("added_tokens", [{"id": 2, "content": "<s>"}], "<s>"),
     ("pre_tokenizer", {"type": "Whitespace"}, "pre_tokenizer 'Whitespace'"),
-    ("pre_tokenizer", GPT2_LIKE, "without prefix space and regex"),
+    ("pre_tokenizer", GPT2_LIKE, "expected none and Fuse"),
     ("decoder", None, "decoder None"),
     ("decoder", {"type": "WordPiece"}, "decoder 'WordPiece'"),
     ("surprise", 1, "'surprise'"),

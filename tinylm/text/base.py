@@ -15,13 +15,13 @@ import numpy as np
 from ..errors import TinylmError
 from ..files import write_atomically
 
-__all__ = ["TextStream", "Tokenizer"]
+__all__ = ["TextStream", "Tokenizer", "check_characters"]
 
 
 class Tokenizer(ABC):
     """Text to ids 0..vocab_size-1 and back: `decode(encode(text)) == text` for all text it can encode."""
 
-    kind: ClassVar[str]  # how users choose it: "chars", "bytes"
+    kind: ClassVar[str]  # how users choose it: "chars", "bytes", "bpe"
     vocab_size: int
     end_of_text: int | None = None  # the id that stands between two documents, where there is one
 
@@ -115,3 +115,14 @@ class TextStream:
         rest = self._decoder.decode(b"", True)
         self._decoder.reset()
         return rest
+
+
+def check_characters(text: str, start: int = 0) -> None:
+    """Raises TinylmError for a lone surrogate. start: the position of the text in the whole, for the message."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TinylmError(
+            f"{text[error.start]!r} at position {start + error.start} is a lone surrogate, not a character; "
+            "read the text as valid UTF-8"
+        ) from None

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import TinylmError
-from .base import Tokenizer
-from .hugging_face import BYTE_CHARACTERS, BYTE_LEVEL, bpe_without_merges
+from .base import Tokenizer, check_characters
+from .hugging_face import BYTE_CHARACTERS, BYTE_LEVEL, tokenizer_json
 
 __all__ = ["ByteTokenizer"]
 
@@ -22,14 +21,8 @@ class ByteTokenizer(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         self._check_text(text)
-        try:
-            raw = text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise TinylmError(
-                f"{text[error.start]!r} at position {error.start} is a lone surrogate, not a character; "
-                "read the text as valid UTF-8"
-            ) from None
-        return np.frombuffer(raw, np.uint8).astype(np.int32)
+        check_characters(text)
+        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
 
     def safe_cut(self, text: str) -> int:
         return len(text)
@@ -45,4 +38,4 @@ class ByteTokenizer(Tokenizer):
         return bytes([self._check_ids([id])[0]])
 
     def to_json(self) -> dict[str, Any]:
-        return bpe_without_merges(BYTE_CHARACTERS, BYTE_LEVEL, BYTE_LEVEL)
+        return tokenizer_json(BYTE_CHARACTERS, pre_tokenizer=BYTE_LEVEL, decoder=BYTE_LEVEL)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import TinylmError
 from .base import Tokenizer
-from .hugging_face import FUSE, bpe_without_merges
+from .hugging_face import FUSE, tokenizer_json
 
 __all__ = ["CharTokenizer"]
 
@@ -77,7 +77,7 @@ class CharTokenizer(Tokenizer):
         return 1 + np.searchsorted(longer_from, self._codes, side="right").astype(np.int64)
 
     def to_json(self) -> dict[str, Any]:
-        return bpe_without_merges(self.characters, None, FUSE)
+        return tokenizer_json(self.characters, pre_tokenizer=None, decoder=FUSE)
 
 
 def _check_characters(pieces: list[str]) -> None:

@@ -1,13 +1,14 @@
-"""The form that our tokenizers share in Hugging Face's tokenizer.json: a BPE model that merges nothing.
+"""The forms of Hugging Face's tokenizer.json that our tokenizers share: all are its BPE model.
 
 Source: https://huggingface.co/docs/tokenizers, components; the byte characters: openai/gpt-2, encoder.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["BYTE_CHARACTERS", "BYTE_LEVEL", "FUSE", "MODEL_OPTIONS", "NULL_PARTS", "bpe_without_merges"]
+__all__ = ["BYTE_CHARACTERS", "BYTE_LEVEL", "FUSE", "MODEL_OPTIONS", "byte_level_text", "tokenizer_json"]
 
 
 def _byte_characters() -> str:
@@ -21,7 +22,6 @@ BYTE_CHARACTERS = _byte_characters()
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 FUSE = {"type": "Fuse"}  # joins tokens with nothing between; no decoder at all would put spaces there
 
-NULL_PARTS = ("truncation", "padding", "normalizer", "post_processor")
 MODEL_OPTIONS = {
     "dropout": None,
     "unk_token": None,
@@ -33,15 +33,28 @@ MODEL_OPTIONS = {
 }
 
 
-def bpe_without_merges(
-    characters: str, pre_tokenizer: dict[str, Any] | None, decoder: dict[str, Any]
+def byte_level_text(token: bytes) -> str:
+    """A token as the vocabulary of a byte-level tokenizer.json spells it."""
+    return token.decode("latin-1").translate(_SPELLING)
+
+
+_SPELLING = dict(enumerate(BYTE_CHARACTERS))
+
+
+def tokenizer_json(
+    vocabulary: Iterable[str],
+    *,
+    pre_tokenizer: dict[str, Any] | None,
+    decoder: dict[str, Any],
+    merges: Sequence[str] = (),
+    added: Iterable[tuple[int, str, bool]] = (),
 ) -> dict[str, Any]:
-    """tokenizer.json for a vocabulary of single characters; the place of a character is its id."""
+    """tokenizer.json. vocabulary: its place is a token's id; merges: "left right"; added: id, text, special."""
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [],
+        "added_tokens": [_added_token(*token) for token in added],
         "normalizer": None,
         "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
@@ -49,7 +62,12 @@ def bpe_without_merges(
         "model": {
             "type": "BPE",
             **MODEL_OPTIONS,
-            "vocab": {character: id for id, character in enumerate(characters)},
-            "merges": [],
+            "vocab": {token: id for id, token in enumerate(vocabulary)},
+            "merges": list(merges),
         },
     }
+
+
+def _added_token(id: int, text: str, special: bool) -> dict[str, Any]:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": special}
+    return {"id": id, "content": text, **flags}
