@@ -74,7 +74,7 @@ def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
         warmup=settings.warmup_steps,
         steps=settings.steps,
     )
-    return settings, task, build_model(settings, tokenizer.vocab_size), schedule
+    return settings, task, build_model(settings, tokenizer), schedule
 
 
 def serve(pipe: Any, settings: Any, step: Any, evaluate: Any) -> None:

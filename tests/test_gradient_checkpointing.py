@@ -15,6 +15,7 @@ from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer, random_step
 from tinylm.optim import AdamW, parameter_groups
 from tinylm.tasks import build_model, resolve_settings
+from tinylm.text import ByteTokenizer
 
 V, B, T = 31, 3, 20
 
@@ -153,10 +154,10 @@ def test_checkpoints_within_checkpoints_give_the_same_gradients() -> None:
 
 
 def test_the_setting_reaches_the_model_and_a_family_without_blocks_refuses_it() -> None:
-    assert build_model(resolve_settings({"gradient_checkpointing": "true"}), V).gradient_checkpointing
-    assert not build_model(resolve_settings({}), V).gradient_checkpointing
+    assert build_model(resolve_settings({"gradient_checkpointing": "true"}), ByteTokenizer()).gradient_checkpointing
+    assert not build_model(resolve_settings({}), ByteTokenizer()).gradient_checkpointing
     with pytest.raises(TinylmError, match="lstm has no blocks"):
-        build_model(resolve_settings({"gradient_checkpointing": True, "model": "lstm"}), V)
+        build_model(resolve_settings({"gradient_checkpointing": True, "model": "lstm"}), ByteTokenizer())
 
 
 PEAK = """

@@ -34,6 +34,9 @@ class ReadingBar:
             self._bar = None
 
 
+BITS = {"val_bits_per_token": "bits per token", "val_bits_per_byte": "bits per byte"}
+
+
 class ProgressBar:
     """A callback that shows step, loss, speed and the time left, and a line for each validation; on stderr."""
 
@@ -56,8 +59,8 @@ class ProgressBar:
         self._bar.update()
         if "val_loss" in result.metrics:
             best = "  (best)" if trainer.memory.get("best_step") == result.step else ""
-            loss, bits = result.metrics["val_loss"], result.metrics["val_bits_per_token"]
-            self.say(f"step {result.step}: validation loss {loss:.4f}, {bits:.3f} bits per token{best}")
+            bits = [f"{result.metrics[name]:.3f} {words}" for name, words in BITS.items() if name in result.metrics]
+            self.say(f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}, {', '.join(bits)}{best}")
 
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""

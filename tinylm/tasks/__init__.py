@@ -11,7 +11,8 @@ from .settings import (
     resolve_settings,
     settings_to_json,
 )
-from .training import TrainedRun, build_model, build_tokenizer, resume_settings, train_language_model
+from .tokenizers import build_tokenizer, find_tokenizer
+from .training import TrainedRun, build_model, resume_settings, train_language_model
 
 __all__ = [
     "OPTIMIZER_SETTINGS",
@@ -23,6 +24,7 @@ __all__ = [
     "build_model",
     "build_tokenizer",
     "evaluate_split",
+    "find_tokenizer",
     "parse_assignments",
     "read_settings_file",
     "resolve_settings",

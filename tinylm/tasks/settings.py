@@ -20,6 +20,7 @@ __all__ = [
     "OPTIMIZER_SETTINGS",
     "PRESETS",
     "STEERING",
+    "TOKENIZERS",
     "TrainSettings",
     "parse_assignments",
     "read_settings_file",
@@ -29,6 +30,7 @@ __all__ = [
 
 
 INFINITY = float("inf")
+TOKENIZERS = ("chars", "bytes", "bpe")  # any other text is the path of one that exists
 
 # Settings, their smallest value, and the one they stay below.
 RANGES: tuple[tuple[str, float, float], ...] = (
@@ -53,7 +55,8 @@ class TrainSettings:
     strict: bool = False  # a record that cannot be used ends the run, where else it is skipped and counted
     deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
     workers: int = 0  # processes that tokenize large data; 0 for one a processor
-    tokenizer: str = "chars"  # chars or bytes
+    tokenizer: str = "chars"  # chars, bytes, bpe, or where one lies: a tokenizer.json, a model or run folder
+    vocab_size: int = 2048  # tokens that bpe learns, at most
     validation: float = 0.1  # the last share of the text, held out
     model: str = "gpt2"  # gpt2 or lstm
     context: int = 64  # tokens in a window
@@ -91,7 +94,6 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _check_choice("task", self.task, ("language-modelling",))
-        _check_choice("tokenizer", self.tokenizer, ("chars", "bytes"))
         _check_choice("model", self.model, ("gpt2", "lstm"))
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from tinylm.data import Corpus, Progress, builtin_corpus, open_corpus
 from tinylm.errors import DivergedError, TinylmError
@@ -18,7 +20,7 @@ from tinylm.inference import Sampler, generate
 from tinylm.models import GPT2, CausalLanguageModel, GPT2Config, LSTMConfig, LSTMLanguageModel
 from tinylm.nn import Initializer
 from tinylm.optim import make_optimizer, make_schedule
-from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer
+from tinylm.text import Tokenizer
 from tinylm.training import (
     Callback,
     Interrupts,
@@ -40,8 +42,9 @@ from tinylm.training import (
 
 from .language_modelling import LanguageModelling
 from .settings import TrainSettings, resolve_settings, settings_to_json
+from .tokenizers import build_tokenizer, resume_tokenizer
 
-__all__ = ["TrainedRun", "build_model", "build_tokenizer", "resume_settings", "train_language_model"]
+__all__ = ["TrainedRun", "build_model", "resume_settings", "train_language_model"]
 
 SAMPLE_TOKENS = 300
 
@@ -55,6 +58,11 @@ class TrainedRun:
     model: CausalLanguageModel  # as it was at the last step
     trainer: Trainer
     stopped: str | None
+
+    def best_metrics(self) -> dict[str, Any]:
+        """What metrics.jsonl says of the step with the best validation, {} where there was none."""
+        best_step = self.trainer.memory.get("best_step")
+        return next((m for m in RunFolder.open(self.folder).metrics() if m["step"] == best_step), {})
 
     def last_sample(self) -> str:
         """What the model wrote when it was last asked, "" if it never was."""
@@ -91,21 +99,24 @@ def train_language_model(
     corpus = _open_corpus(settings)
     for message in corpus.survey(progress).omissions:
         notify(message)
-    tokenizer = build_tokenizer(settings, corpus)
-    task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens", progress=progress)
-    model = build_model(settings, tokenizer.vocab_size)
-    trainer = _build_trainer(settings, model, task)
-    if resume is None:
-        run = RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
+    begun = None if resume is None else _reopen(resume, corpus)
+    if begun is None:
+        tokenizer = build_tokenizer(settings, corpus, notify=notify)
     else:
-        run = RunFolder.open(resume)
+        tokenizer = resume_tokenizer(begun.path, settings, corpus)
+    task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens", progress=progress)
+    model = build_model(settings, tokenizer)
+    trainer = _build_trainer(settings, model, task)
+    run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
+    if begun is None:
+        tokenizer.save(run.path)
     notify(
         f"data: {corpus.name}, {len(task.train) + len(task.validation):,} tokens of {tokenizer.vocab_size} kinds; "
         f"model: {settings.model}, {model.num_parameters():,} parameters"
     )
     with run.lock(), Interrupts() as interrupts, ExitStack() as stack:
-        if resume is not None:
-            _continue(settings, trainer, run, corpus, notify)
+        if begun is not None:
+            _continue(settings, trainer, run, notify)
         trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts, stack)
         trainer.callbacks += callbacks
         try:
@@ -156,14 +167,11 @@ def _open_corpus(settings: TrainSettings) -> Corpus:
     )
 
 
-def build_tokenizer(settings: TrainSettings, corpus: Corpus) -> Tokenizer:
-    """The tokenizer that the settings name, trained on the corpus where it needs that."""
-    return ByteTokenizer() if settings.tokenizer == "bytes" else CharTokenizer(corpus.survey().characters)
-
-
-def build_model(settings: TrainSettings, vocab_size: int) -> CausalLanguageModel:
-    """A new model with its first weights."""
-    model = MODELS[settings.model](settings, vocab_size)
+def build_model(settings: TrainSettings, tokenizer: Tokenizer) -> CausalLanguageModel:
+    """A new model with its first weights; its config names the token that ends a text, where generation stops."""
+    model = MODELS[settings.model](settings, tokenizer.vocab_size)
+    end = tokenizer.end_of_text
+    model.config = dataclasses.replace(model.config, bos_token_id=end, eos_token_id=end)
     if settings.gradient_checkpointing:
         if model.gradient_checkpointing is None:
             raise TinylmError(f"gradient_checkpointing: {settings.model} has no blocks that could be computed again")
@@ -201,11 +209,14 @@ def _build_lstm(settings: TrainSettings, vocab_size: int) -> LSTMLanguageModel:
 MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {"gpt2": _build_gpt2, "lstm": _build_lstm}
 
 
-def _continue(
-    settings: TrainSettings, trainer: Trainer, run: RunFolder, corpus: Corpus, notify: Callable[[str], None]
-) -> None:
+def _reopen(folder: str | PathLike[str], corpus: Corpus) -> RunFolder:
+    run = RunFolder.open(folder)
     if run.provenance.get("data_fingerprint") != corpus.fingerprint():
         raise TinylmError(f"{run.path}: the data have changed since this run began; start a new run instead")
+    return run
+
+
+def _continue(settings: TrainSettings, trainer: Trainer, run: RunFolder, notify: Callable[[str], None]) -> None:
     checkpoint = load_checkpoint(run.checkpoints)
     for name, reason in checkpoint.skipped:
         notify(f"checkpoint {name} is damaged ({reason}): falling back to step {checkpoint.step}")
@@ -260,7 +271,9 @@ def sample_text(model: CausalLanguageModel, tokenizer: Tokenizer, *, seed: int) 
     """What the model writes after a line break, the same for the same weights and seed."""
     choose = Sampler(temperature=0.8, seed=seed)
     start = tokenizer.encode("\n") if _knows(tokenizer, "\n") else [0]
-    return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS)))
+    end = tokenizer.end_of_text
+    stop = () if end is None else (end,)
+    return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS, stop=stop)))
 
 
 def _knows(tokenizer: Tokenizer, text: str) -> bool:

@@ -118,7 +118,12 @@ class TextStream:
 
 
 def check_characters(text: str, start: int = 0) -> None:
-    """Raises TinylmError for a lone surrogate. start: the position of the text in the whole, for the message."""
+    """Raises TinylmError for what is no text, and for a lone surrogate in it.
+
+    start: the position of the text in the whole, for the message.
+    """
+    if not isinstance(text, str):
+        raise TinylmError(f"expected a str, received {type(text).__name__}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

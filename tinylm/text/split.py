@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 
-from ..errors import TinylmError
-
 __all__ = ["LONGEST_WORD", "PATTERNS", "Splitter", "even_blocks"]
 
 # What a word is, by the name of the tokenizer that introduced the pattern.
@@ -90,8 +88,6 @@ def even_blocks(chunks: Iterable[str], size: int) -> Iterator[str]:
     """The text in pieces of `size` characters and a shorter last one: what follows cannot depend on how it arrives."""
     text = ""
     for chunk in chunks:
-        if not isinstance(chunk, str):
-            raise TinylmError(f"expected pieces of text, received {type(chunk).__name__}")
         text += chunk
         whole = len(text) - len(text) % size
         for start in range(0, whole, size):

@@ -25,7 +25,15 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
     parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says so")
     parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: settings to start from")
-    parser.add_argument("--tokenizer", choices=("chars", "bytes"), help="what a token is; chars unless said otherwise")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="KIND",
+        help="what a token is: chars (unless said otherwise), bytes or bpe; or where a tokenizer lies that is used "
+        "again: a tokenizer.json, a model folder, a run folder",
+    )
+    parser.add_argument(
+        "--vocab-size", type=int, metavar="N", help="tokens that bpe learns, at most; 2048 unless given"
+    )
     parser.add_argument("--out", metavar="DIR", help="the run folder; a new one under runs/ unless given")
     parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
     parser.add_argument(
@@ -67,7 +75,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
     settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
     settings |= parse_assignments(options.assignments)
-    for name in ("model", "tokenizer", "seed", "text_column", "strict"):
+    for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "strict"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     return settings
@@ -82,8 +90,7 @@ def _report(trained: Any, seconds: float) -> None:
             return
     if "best_val_loss" in memory:
         loss, best_step = memory["best_val_loss"], memory["best_step"]
-        unit = "character" if trained.tokenizer.kind == "chars" else "byte"
-        print(f"best validation: {loss / math.log(2):.3f} bits per {unit} (loss {loss:.4f}) at step {best_step}")
+        print(f"best validation: {_bits(trained, loss)} (loss {loss:.4f}) at step {best_step}")
     print(f"time: {seconds:.0f} s, of which {memory['seconds']:.0f} s in {step} steps")
     if sample := trained.last_sample():
         print(f"\nwhat it writes:\n{sample}\n")
@@ -93,3 +100,10 @@ def _report(trained: Any, seconds: float) -> None:
     print(f'  tinylm next {best} "The quick"       # what may come next, and how likely')
     print(f"  tinylm eval {best} FILE              # how well it predicts another text")
     print("  tinylm runs                          # compare this run with others")
+
+
+def _bits(trained: Any, loss: float) -> str:
+    """The best validation in a unit that other tokenizers can be compared by: characters or bytes, not tokens."""
+    if trained.tokenizer.kind == "chars":
+        return f"{loss / math.log(2):.3f} bits per character"
+    return f"{trained.best_metrics()['val_bits_per_byte']:.3f} bits per byte"

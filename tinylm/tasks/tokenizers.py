@@ -1,0 +1,54 @@
+"""The tokenizer of a run: trained on its text, one that exists already, or the run's own when it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+from tinylm.data import Corpus
+from tinylm.errors import TinylmError
+from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
+
+from .settings import TOKENIZERS, TrainSettings
+
+__all__ = ["build_tokenizer", "find_tokenizer", "resume_tokenizer"]
+
+
+def build_tokenizer(
+    settings: TrainSettings, corpus: Corpus, *, notify: Callable[[str], None] = lambda message: None
+) -> Tokenizer:
+    """The tokenizer that the settings name, trained on the corpus where it needs that.
+
+    notify: told where the text gives fewer tokens than were asked for.
+    """
+    if settings.tokenizer == "chars":
+        return CharTokenizer(corpus.survey().characters)
+    if settings.tokenizer == "bytes":
+        return ByteTokenizer()
+    if settings.tokenizer != "bpe":
+        return find_tokenizer(settings.tokenizer)
+    tokenizer = train_bpe(corpus.chunks(), settings.vocab_size)
+    if tokenizer.vocab_size < settings.vocab_size:
+        notify(
+            f"the text gives a vocabulary of {tokenizer.vocab_size:,} tokens, fewer than vocab_size="
+            f"{settings.vocab_size:,}: no other pair occurs twice within words"
+        )
+    return tokenizer
+
+
+def find_tokenizer(path: str | PathLike[str]) -> Tokenizer:
+    """The tokenizer in a tokenizer.json, a model folder or a run folder."""
+    place = Path(path)
+    if not place.exists():
+        names = ", ".join(TOKENIZERS)
+        raise TinylmError(f"tokenizer is {str(path)!r}: neither one of {names} nor a file or folder that exists")
+    in_best = place / "best" / "tokenizer.json"
+    return load_tokenizer(in_best if in_best.exists() else place)
+
+
+def resume_tokenizer(folder: str | PathLike[str], settings: TrainSettings, corpus: Corpus) -> Tokenizer:
+    """The tokenizer that a run began with: it wrote it down, unless it was stopped before its first step."""
+    if (Path(folder) / "tokenizer.json").exists():
+        return load_tokenizer(folder)
+    return build_tokenizer(settings, corpus)
