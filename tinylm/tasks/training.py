@@ -66,11 +66,8 @@ class TrainedRun:
 
     def last_sample(self) -> str:
         """What the model wrote when it was last asked, "" if it never was."""
-        samples = self.folder / "samples.txt"
-        if not samples.exists():
-            return ""
-        entry = samples.read_text(encoding="utf-8").rpartition("--- step ")[2]
-        return entry.partition("---\n")[2].strip()
+        samples = RunFolder.open(self.folder).read_samples()
+        return samples[-1][1].strip() if samples else ""
 
     @property
     def best(self) -> Path:

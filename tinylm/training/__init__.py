@@ -13,7 +13,7 @@ from .callbacks import (
 from .checkpoints import Checkpoint, discard_checkpoints, load_checkpoint, save_checkpoint
 from .divergence import stop_on_divergence
 from .interrupts import Interrupts
-from .run_folder import RunFolder, list_runs, read_metrics
+from .run_folder import RunFolder, RunSummary, list_runs, read_metrics, summarise
 from .task import Task
 from .tensorboard import TensorBoard
 from .trainer import Callback, NonFiniteError, StepResult, Trainer
@@ -24,6 +24,7 @@ __all__ = [
     "Interrupts",
     "NonFiniteError",
     "RunFolder",
+    "RunSummary",
     "StepResult",
     "Task",
     "TensorBoard",
@@ -39,6 +40,7 @@ __all__ = [
     "save_checkpoints",
     "stop_on_divergence",
     "stop_on_interrupt",
+    "summarise",
     "validate",
     "write_metrics",
     "write_samples",

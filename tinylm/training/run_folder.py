@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +32,7 @@ from .locks import hold, holder
 from .metrics_file import append_record, encode_json, read_metrics, truncate_records
 from .provenance import describe_environment, utc_now
 
-__all__ = ["RunFolder", "RunSummary", "list_runs", "read_metrics"]
+__all__ = ["RunFolder", "RunSummary", "list_runs", "read_metrics", "summarise"]
 
 CONFIG, PROVENANCE, METRICS, SAMPLES = "config.json", "provenance.json", "metrics.jsonl", "samples.txt"
 END, LOCK = "end.json", "lock"
@@ -161,6 +162,17 @@ class RunFolder:
         with disk_errors(self.samples), open(self.samples, "ab") as file:
             file.write(entry)
 
+    def read_samples(self) -> list[tuple[int, str]]:
+        """The steps and what the model wrote after them, in their order; of a step that came twice, the later one."""
+        with disk_errors(self.samples):
+            text = self.samples.read_bytes().decode("utf-8", "replace") if self.samples.exists() else ""
+        _, *parts = re.split(r"^--- step (\d{1,18}) ---\n", text, flags=re.MULTILINE)
+        return sorted(
+            {
+                int(step): sample.removesuffix("\n\n") for step, sample in zip(parts[::2], parts[1::2], strict=True)
+            }.items()
+        )
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -189,10 +201,11 @@ def list_runs(root: str | os.PathLike[str] = "runs") -> list[RunSummary]:
         return []
     with disk_errors(folder):
         paths = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [_summary(path) for path in paths]
+    return [summarise(path) for path in paths]
 
 
-def _summary(path: Path) -> RunSummary:
+def summarise(path: Path) -> RunSummary:
+    """The run in a folder in one line; "broken" where it cannot be read."""
     try:
         run = RunFolder.open(path)
         records = run.metrics()

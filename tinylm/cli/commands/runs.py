@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinylm.errors import TinylmError
+from ..run_folders import open_run
 
 __all__ = ["add_to", "run"]
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
 
 def run_show(options: argparse.Namespace) -> None:
     """Print the settings of a run and its validations."""
-    run_folder = _open(options.run_folder, options.root)
+    run_folder = open_run(options.run_folder, options.root)
     for name, value in run_folder.config.items():
         print(f"{name:<20} {value}")
     rows = [
@@ -62,7 +62,7 @@ def run_show(options: argparse.Namespace) -> None:
 
 def run_compare(options: argparse.Namespace) -> None:
     """Print what differs between runs, and their results."""
-    folders = [_open(name, options.root) for name in options.run_folders]
+    folders = [open_run(name, options.root) for name in options.run_folders]
     names = sorted({name for folder in folders for name in folder.config})
     rows = [("", *[folder.path.name for folder in folders])]
     for name in names:
@@ -72,15 +72,6 @@ def run_compare(options: argparse.Namespace) -> None:
     rows.append(("best val loss", *[_number(_best(folder.metrics())) for folder in folders]))
     rows.append(("seconds", *[f"{(folder.metrics() or [{}])[-1].get('seconds') or 0:.0f}" for folder in folders]))
     _print_table(rows)
-
-
-def _open(name: str, root: str) -> Any:
-    from tinylm.training import RunFolder
-
-    for path in (Path(name), Path(root) / name):
-        if (path / "config.json").exists():
-            return RunFolder.open(path)
-    raise TinylmError(f"there is no run folder {name!r}, nor one of that name under {root}; see tinylm runs")
 
 
 def _best(metrics: Sequence[dict[str, Any]]) -> float | None:
