@@ -66,7 +66,7 @@ def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
     settings = dataclasses.replace(settings, steps=int(steps) or settings.steps)
     corpus = builtin_corpus()
     tokenizer = build_tokenizer(settings, corpus)
-    task = LanguageModelling.load(corpus, tokenizer, settings)
+    task = LanguageModelling.load([corpus], tokenizer, settings)
     schedule = make_schedule(
         settings.schedule,
         peak=settings.learning_rate,
@@ -127,7 +127,7 @@ def torch_worker(pipe: Any, setup: str, threads: int) -> None:
     model = take_weights(TorchGPT2(ours.config), ours.state_dict())
     del ours
     optimizer = torch_optimizer(model, betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay)
-    windows = LanguageModelBatches(task.validation, batch_size=64, context=settings.context, seed=0)
+    windows = LanguageModelBatches(task.sources[0].validation, batch_size=64, context=settings.context, seed=0)
 
     def step(number: int) -> float:
         inputs, targets = task.batch(number, slice(None))

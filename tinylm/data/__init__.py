@@ -2,6 +2,8 @@
 
 from .batches import IGNORE, LanguageModelBatches
 from .corpora import Corpus, Omissions, builtin_corpus, open_corpus
+from .mixture import Batches, MixedBatches
+from .packing import PackedBatches
 from .readers import READERS, TEXT_SUFFIXES
 from .survey import Progress, Survey
 from .tokenizing import tokenize_corpus
@@ -11,10 +13,13 @@ __all__ = [
     "IGNORE",
     "READERS",
     "TEXT_SUFFIXES",
+    "Batches",
     "Corpus",
     "CorpusTokens",
     "LanguageModelBatches",
+    "MixedBatches",
     "Omissions",
+    "PackedBatches",
     "Progress",
     "ShardedIds",
     "Survey",

@@ -9,11 +9,19 @@ import numpy as np
 from ..errors import TinylmError
 from .tokens import Ids, TokenSplit
 
-__all__ = ["IGNORE", "LanguageModelBatches"]
+__all__ = ["IGNORE", "LanguageModelBatches", "check_batch"]
 
 IGNORE = -100  # the target that does not count, the same as tinylm_kernels.IGNORE
 
 _SITE = 0xDA7A  # keeps these draws apart from others of the same seed
+
+
+def check_batch(batch_size: int, context: int, seed: int) -> None:
+    """Raise TinylmError for settings that make no batch."""
+    if batch_size < 1 or context < 1:
+        raise TinylmError(f"batch_size and context must be at least 1, received {batch_size} and {context}")
+    if not 0 <= seed < 2**64:
+        raise TinylmError(f"seed must be from 0 to 2^64 - 1, received {seed}")
 
 
 class LanguageModelBatches:
@@ -25,11 +33,7 @@ class LanguageModelBatches:
     """
 
     def __init__(self, split: TokenSplit, *, batch_size: int, context: int, seed: int):
-        if batch_size < 1 or context < 1:
-            received = f"{batch_size} and {context}"
-            raise TinylmError(f"batch_size and context must be at least 1, received {received}")
-        if not 0 <= seed < 2**64:
-            raise TinylmError(f"seed must be from 0 to 2^64 - 1, received {seed}")
+        check_batch(batch_size, context, seed)
         if len(split) < context + 1:
             shorter = max(len(split) // 2, 1)
             raise TinylmError(

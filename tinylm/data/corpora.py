@@ -186,19 +186,21 @@ def _complaint(path: Path, skipped: Skipped) -> FileFormatError:
 def open_corpus(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
+    name: str | None = None,
     text_column: str = "text",
     strict: bool = False,
     deduplicate: bool = False,
 ) -> Corpus:
     """The documents of files, folders and patterns, in the order given; see `find_files` and `Corpus`.
 
-    Raises FileFormatError for a path that is missing, a file that is empty, a folder or pattern without text.
+    name: that of the first path, unless given. Raises FileFormatError for a path that is missing, a file that is
+    empty, a folder or pattern without text.
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not given:
         raise TinylmError("no text: name at least one file or folder")
     more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-    name = (given[0].name or str(given[0])) + more
+    name = name or (given[0].name or str(given[0])) + more
     return Corpus(name, find_files(given), text_column=text_column, strict=strict, deduplicate=deduplicate)
 
 

@@ -27,6 +27,10 @@ class LanguageMetrics:
         self.correct += int(correct[counted].sum())
         self.tokens += int(counted.sum())
 
+    def __add__(self, other: LanguageMetrics) -> LanguageMetrics:
+        """Those of both together."""
+        return LanguageMetrics(self.nats + other.nats, self.tokens + other.tokens, self.correct + other.correct)
+
     def result(self, n_bytes: float | None = None) -> dict[str, float]:
         """loss (nats a token), perplexity = e^loss, bits_per_token, accuracy, and bits_per_byte.
 

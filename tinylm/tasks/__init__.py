@@ -1,6 +1,6 @@
 """Tasks, and the way from settings to a trained model: floor 6."""
 
-from .language_modelling import LanguageModelling, evaluate_split
+from .language_modelling import LanguageModelling, Source, evaluate_split
 from .settings import (
     OPTIMIZER_SETTINGS,
     PRESETS,
@@ -19,6 +19,7 @@ __all__ = [
     "PRESETS",
     "STEERING",
     "LanguageModelling",
+    "Source",
     "TrainSettings",
     "TrainedRun",
     "build_model",

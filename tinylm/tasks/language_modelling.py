@@ -2,68 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
-from tinylm.data import Corpus, LanguageModelBatches, Progress, TokenSplit, tokenize_corpus
+from tinylm.data import (
+    Batches,
+    Corpus,
+    LanguageModelBatches,
+    MixedBatches,
+    PackedBatches,
+    Progress,
+    TokenSplit,
+    tokenize_corpus,
+)
 from tinylm.metrics import LanguageMetrics
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
 from .settings import TrainSettings
 
-__all__ = ["LanguageModelling", "evaluate_split"]
+__all__ = ["LanguageModelling", "Source", "evaluate_split"]
 
 Batch = tuple[np.ndarray, np.ndarray]  # ids and targets, (B, T) each
+
+PACKINGS: dict[str, Callable[..., Batches]] = {"stream": LanguageModelBatches, "documents": PackedBatches}
 
 # Logits of this many numbers at a time while evaluating: 64 MB of float32.
 EVALUATION_LOGITS = 1 << 24
 
 
-class LanguageModelling:
-    """The task (see `tinylm.training.Task`): random windows of the training split, all of the validation split.
+@dataclass(frozen=True)
+class Source:
+    """A text that is trained on, the share of it that is held out, and how often its turn comes.
 
-    batch_size: windows a step; context: tokens a window.
+    name: for messages and metrics; weight: of its rows among those of all sources.
+    """
+
+    name: str
+    train: TokenSplit
+    validation: TokenSplit
+    weight: float = 1.0
+
+
+class LanguageModelling:
+    """The task (see `tinylm.training.Task`): windows of the training splits, all of the validation splits.
+
+    batch_size: windows a step; context: tokens a window; packing: what a window is, a name from `PACKINGS`. With
+    several sources each row draws its own by the weights, and the loss of each is among the metrics.
     """
 
     def __init__(
         self,
-        train: TokenSplit,
-        validation: TokenSplit,
+        sources: Sequence[Source],
         *,
         batch_size: int,
         context: int,
         seed: int = 0,
         label_smoothing: float = 0.0,
+        packing: str = "stream",
     ):
         self.batch_size, self.context, self.label_smoothing = batch_size, context, label_smoothing
-        self.train, self.validation = train, validation
-        self._batches = LanguageModelBatches(train, batch_size=batch_size, context=context, seed=seed)
+        self.sources = tuple(sources)
+        batches = [
+            PACKINGS[packing](source.train, batch_size=batch_size, context=context, seed=seed) for source in sources
+        ]
+        self.messages = [found.summary() for found in batches if isinstance(found, PackedBatches)]
+        weights = [source.weight for source in sources]
+        self._batches: Batches = (
+            batches[0] if len(batches) == 1 else MixedBatches(batches, weights, batch_size=batch_size, seed=seed)
+        )
 
     @classmethod
     def load(
         cls,
-        corpus: Corpus,
+        corpora: Sequence[Corpus],
         tokenizer: Tokenizer,
         settings: TrainSettings,
         cache: Path | None = None,
         *,
         progress: Progress | None = None,
     ) -> LanguageModelling:
-        """The task on a corpus: its tokens, from the cache or made now, with the last share held out."""
-        tokens = tokenize_corpus(corpus, tokenizer, cache, workers=settings.workers, progress=progress)
-        train, validation = tokens.split(settings.validation)
+        """The task on corpora, a source each: their tokens, from the cache or made now, the last share held out."""
+        sources = []
+        for corpus, weight in zip(corpora, settings.weights or [1.0], strict=True):
+            tokens = tokenize_corpus(corpus, tokenizer, cache, workers=settings.workers, progress=progress)
+            sources.append(Source(corpus.name, *tokens.split(settings.validation), weight))
         return cls(
-            train,
-            validation,
+            sources,
             batch_size=settings.batch_size,
             context=settings.context,
             seed=settings.seed,
             label_smoothing=settings.label_smoothing,
+            packing=settings.packing,
         )
+
+    @property
+    def n_tokens(self) -> int:
+        """The tokens of all sources, for training and validation."""
+        return sum(len(source.train) + len(source.validation) for source in self.sources)
 
     def batch(self, step: int, rows: slice) -> Batch:
         return self._batches.train_batch(step, rows)
@@ -78,9 +119,16 @@ class LanguageModelling:
         return batch[0].size
 
     def evaluate(self, model: CausalLanguageModel) -> dict[str, float]:
-        if len(self.validation) < 2:
+        """The metrics of all held-out tokens together; of several sources also the loss of each, "loss/NAME"."""
+        held_out = {source.name: source.validation for source in self.sources if len(source.validation) > 1}
+        if len(self.sources) == 1:
+            return evaluate_split(model, self.sources[0].validation, context=self.context) if held_out else {}
+        found = {name: _measure(model, split, self.context) for name, split in held_out.items()}
+        if not found:
             return {}
-        return evaluate_split(model, self.validation, context=self.context)
+        total = sum(found.values(), LanguageMetrics())
+        losses = {f"loss/{name}": metrics.result()["loss"] for name, metrics in found.items()}
+        return total.result(sum(split.count_bytes(1) for split in held_out.values())) | losses
 
 
 def evaluate_split(model: CausalLanguageModel, split: TokenSplit, *, context: int) -> dict[str, float]:
@@ -89,6 +137,10 @@ def evaluate_split(model: CausalLanguageModel, split: TokenSplit, *, context: in
     The windows of `context` tokens do not overlap, so that a token sees half a context on average: a little
     pessimistic, and the way the field quotes it.
     """
+    return _measure(model, split, context).result(split.count_bytes(1))  # nothing predicts the first token
+
+
+def _measure(model: CausalLanguageModel, split: TokenSplit, context: int) -> LanguageMetrics:
     metrics = LanguageMetrics()
     rows = max(EVALUATION_LOGITS // (context * model.config.vocab_size), 1)
     batches = LanguageModelBatches(split, batch_size=rows, context=min(context, len(split) - 1), seed=0)
@@ -98,4 +150,4 @@ def evaluate_split(model: CausalLanguageModel, split: TokenSplit, *, context: in
         flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
         losses = K.cross_entropy(flat, wanted)
         metrics.add(losses, flat.argmax(axis=-1) == wanted, wanted != K.IGNORE)
-    return metrics.result(split.count_bytes(1))  # nothing predicts the first token
+    return metrics

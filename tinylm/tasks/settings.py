@@ -54,6 +54,8 @@ class TrainSettings:
     text_column: str = "text"  # the field or column of JSON Lines, CSV and Parquet that is the text
     strict: bool = False  # a record that cannot be used ends the run, where else it is skipped and counted
     deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
+    weights: tuple[float, ...] = ()  # one for each of `data`, how often a row is of it; all are one text where empty
+    packing: str = "stream"  # windows anywhere in the text, or of whole documents
     workers: int = 0  # processes that tokenize large data; 0 for one a processor
     tokenizer: str = "chars"  # chars, bytes, bpe, or where one lies: a tokenizer.json, a model or run folder
     vocab_size: int = 2048  # tokens that bpe learns, at most
@@ -94,6 +96,9 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         _check_choice("task", self.task, ("language-modelling",))
+        _check_choice("packing", self.packing, ("stream", "documents"))
+        if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
+            raise TinylmError(f"weights is {self.weights}, expected a positive number for each of {self.data}")
         _check_choice("model", self.model, ("gpt2", "lstm"))
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
@@ -190,7 +195,9 @@ def resolve_settings(*layers: Mapping[str, Any]) -> TrainSettings:
 
 def _read_value(name: str, value: Any, hint: Any) -> Any:
     if isinstance(hint, types.GenericAlias):
-        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+        kind = typing.get_args(hint)[0]
+        values = value if isinstance(value, list | tuple) else (value,) if kind is str else str(value).split(",")
+        return tuple(str(item) if kind is str else _read_value(name, item, kind) for item in values)
     try:
         if hint is bool and isinstance(value, str):
             return {"true": True, "false": False}[value.lower()]

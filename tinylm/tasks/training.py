@@ -93,7 +93,7 @@ def train_language_model(
     """
     if settings.track == "tensorboard":
         import_extra("tensorboardX", "track=tensorboard")  # or refused before anything is made
-    corpus = _open_corpus(settings)
+    corpus, sources = _open_corpora(settings)
     for message in corpus.survey(progress).omissions:
         notify(message)
     begun = None if resume is None else _reopen(resume, corpus)
@@ -101,16 +101,18 @@ def train_language_model(
         tokenizer = build_tokenizer(settings, corpus, notify=notify)
     else:
         tokenizer = resume_tokenizer(begun.path, settings, corpus)
-    task = LanguageModelling.load(corpus, tokenizer, settings, cache_folder() / "tokens", progress=progress)
+    task = LanguageModelling.load(sources, tokenizer, settings, cache_folder() / "tokens", progress=progress)
     model = build_model(settings, tokenizer)
     trainer = _build_trainer(settings, model, task)
     run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
     if begun is None:
         tokenizer.save(run.path)
     notify(
-        f"data: {corpus.name}, {len(task.train) + len(task.validation):,} tokens of {tokenizer.vocab_size} kinds; "
+        f"data: {corpus.name}, {task.n_tokens:,} tokens of {tokenizer.vocab_size} kinds; "
         f"model: {settings.model}, {model.num_parameters():,} parameters"
     )
+    for message in task.messages:
+        notify(message)
     with run.lock(), Interrupts() as interrupts, ExitStack() as stack:
         if begun is not None:
             _continue(settings, trainer, run, notify)
@@ -153,15 +155,19 @@ def _build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: La
     )
 
 
-def _open_corpus(settings: TrainSettings) -> Corpus:
+def _open_corpora(settings: TrainSettings) -> tuple[Corpus, list[Corpus]]:
+    """The whole text, and the sources that batches are drawn from: itself, or with weights one for each of `data`."""
     if not settings.data:
-        return builtin_corpus()
-    return open_corpus(
-        settings.data,
+        corpus = builtin_corpus()
+        return corpus, [corpus]
+    open_ = partial(
+        open_corpus,
         text_column=settings.text_column,
         strict=settings.strict,
         deduplicate=settings.deduplicate,
     )
+    corpus = open_(settings.data)
+    return corpus, [open_(path, name=path) for path in settings.data] if settings.weights else [corpus]
 
 
 def build_model(settings: TrainSettings, tokenizer: Tokenizer) -> CausalLanguageModel:

@@ -31,6 +31,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the metrics."""
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
         metrics = tinylm.load(options.model).evaluate(options.data, text_column=options.text_column)
     for warning in caught:
         print(f"tinylm: warning: {warning.message}", file=sys.stderr)

@@ -22,6 +22,9 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("data", nargs="*", metavar="DATA", help="files, folders, quoted patterns ('data/**/*.jsonl')")
     parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text; text unless given")
+    parser.add_argument(
+        "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
+    )
     parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
     parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says so")
     parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: settings to start from")
@@ -75,7 +78,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
     settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
     settings |= parse_assignments(options.assignments)
-    for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "strict"):
+    for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "weights", "strict"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     return settings
