@@ -93,6 +93,7 @@ HEADS = (
     ((1, 12, 4096, 4096, 64), "long context"),
     ((1, 12, 1, 1024, 64), "124M, one token behind a cache"),
 )
+GROUPED = (2, 8, 1024, 1024, 64, 4), "32 heads of queries, 8 of keys"
 SEQUENCES = (
     ((64, 64, 64), "small"),
     ((32, 128, 512), "large"),
@@ -183,24 +184,38 @@ def dropout(rows, columns):
     return Case((normal(rows, columns),), {"rate": 0.1, "seed": 1, "step": 2, "site": 3})
 
 
-def seen(batch, heads, queries, keys, width):
+def seen(batch, heads, queries, keys, width, sharing=1):
     """Floating operations of one product over the scores that the causal mask leaves."""
-    return 2.0 * batch * heads * queries * (keys - (queries - 1) / 2) * width
+    return 2.0 * batch * heads * sharing * queries * (keys - (queries - 1) / 2) * width
 
 
-@shapes(*HEADS, flops=lambda *dims: 2 * seen(*dims), check=(1, 1))
-def attention(batch, heads, queries, keys, width):
-    q = normal(batch, queries, heads, width).swapaxes(1, 2)  # views, as a fused projection gives them
+@shapes(*HEADS, GROUPED, flops=lambda *dims: 2 * seen(*dims), check=(1, 1))
+def attention(batch, heads, queries, keys, width, sharing=1):
+    """sharing: so many heads of queries to one of keys."""
+    q = normal(batch, queries, heads * sharing, width).swapaxes(1, 2)  # views, as a fused projection gives them
     k, v = (normal(batch, keys, heads, width, seed=s).swapaxes(1, 2) for s in (1, 2))
     return Case((q, k, v), {"causal": True})
 
 
-@shapes(*HEADS[:3], flops=lambda *dims: 5 * seen(*dims), check=(1, 1))
-def attention_backward(batch, heads, queries, keys, width):
-    forward = attention(batch, heads, queries, keys, width)
+@shapes(*HEADS[:3], GROUPED, flops=lambda *dims: 5 * seen(*dims), check=(1, 1))
+def attention_backward(batch, heads, queries, keys, width, sharing=1):
+    forward = attention(batch, heads, queries, keys, width, sharing)
     y, log_sum_exp = saved(K.attention, forward)
-    dy = normal(batch, queries, heads, width, seed=3).swapaxes(1, 2)
+    dy = normal(batch, queries, heads * sharing, width, seed=3).swapaxes(1, 2)
     return Case((dy, *forward.arrays, y, log_sum_exp), forward.settings)
+
+
+@shapes(HEADS[0], flops=lambda *dims: 2 * seen(*dims), check=(1, 1))
+def attention_backward_bias(batch, heads, queries, keys, width):
+    dy, q, k, v = attention_backward(batch, heads, queries, keys, width).arrays[:4]
+    bias = normal(1, heads, queries, keys, seed=4)
+    y, log_sum_exp = K.attention(q, k, v, None, bias, causal=False)
+    return Case((dy, q, k, v, y, log_sum_exp, None, bias), {"causal": False})
+
+
+@shapes(HEADS[0], flops=lambda *dims: seen(*dims), check=(1, 1))
+def attention_scores(batch, heads, queries, keys, width):
+    return Case(attention(batch, heads, queries, keys, width).arrays[:2], {"causal": True})
 
 
 def recurrence(gates, passes):

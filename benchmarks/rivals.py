@@ -109,10 +109,11 @@ def dropout(torch, x, rate, **_):
 
 
 def _attend(torch, q, k, v):
+    grouped = q.shape[1] != k.shape[1]
     if q.shape[2] == k.shape[2]:
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
     assert q.shape[2] == 1  # which sees every key
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=grouped)
 
 
 def attention(torch, q, k, v, causal):
@@ -121,6 +122,19 @@ def attention(torch, q, k, v, causal):
 
 def attention_backward(torch, dy, q, k, v, y, log_sum_exp, causal):
     return _gradient(torch, lambda q, k, v: _attend(torch, q, k, v), [q, k, v], dy)
+
+
+def attention_backward_bias(torch, dy, q, k, v, y, log_sum_exp, key_mask, bias, causal):
+    def function(bias):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, bias)
+
+    run = _gradient(torch, function, [bias], dy)
+    return lambda: run()[0]
+
+
+def attention_scores(torch, q, k, causal):
+    hidden = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).triu(1)
+    return lambda: (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(hidden, float("-inf")).softmax(-1)
 
 
 def _lstm(torch, w_input, w_hidden, bias):

@@ -272,21 +272,25 @@ def cross_entropy_with_gradient(d):
 
 @case
 def attention(d):
-    B, H, D = d.choice(1, 2, 0), d.choice(1, 3), d.size(most=130)
-    T, causal = d.choice(d.size(), 0), d.choice(True, False)
-    S = d.choice(max(T, 1), T + d.size()) if causal else d.size()
+    B, (H, G), D = d.choice(1, 2, 0), d.choice((1, 1), (3, 3), (4, 2), (3, 1)), d.size(most=130)
+    T, causal, window = d.choice(d.size(), 0), d.choice(True, False), d.choice(None, (3, None), (70, 2), (None, 5))
+    offsets = d.choice(None, d.rng.integers(-T - 1, T + 9, B)) if causal or window else None
+    bounded = (causal or window) and offsets is None
+    S = d.choice(max(T, 1), T + d.size()) if bounded else d.size()
     if S == 1:  # dq and dk are truly zero, a difference of two sums: keep it one of small numbers
         d.scale, d.tame = 0.2, True
-    q, k, v = _projections(d, B, H, T, S, D)
-    settings = {"causal": causal, "scale": d.choice(None, 0.3)}
-    return Case((q, k, v, _key_mask(d, B, S)), settings)
+    q, k, v = _projections(d, B, H, G, T, S, D)
+    settings = {"causal": causal, "window": window, "softcap": d.choice(None, 1.5), "scale": d.choice(None, 0.3)}
+    return Case((q, k, v, _key_mask(d, B, S), _bias(d, B, H, T, S), offsets), settings)
 
 
-def _projections(d, B, H, T, S, D):
-    if T == S and d.choice(True, False):
+def _projections(d, B, H, G, T, S, D):
+    if T == S and H == G and d.choice(True, False):
         fused = d.array(B, T, 3, H, D, outliers=10)
         return tuple(fused.transpose(2, 0, 3, 1, 4))
-    return tuple(d.array(B, H, length, D, outliers=10) for length in (T, S, S))
+    E = d.choice(D, d.size(most=130))
+    shapes = (B, H, T, D), (B, G, S, D), (B, G, S, E)
+    return tuple(d.array(*shape, outliers=10) for shape in shapes)
 
 
 def _key_mask(d, B, S):
@@ -298,12 +302,39 @@ def _key_mask(d, B, S):
     return d.rng.random((B, S)) < 0.6
 
 
+def _bias(d, B, H, T, S):
+    if not d.choice(False, False, True):
+        return None
+    shape = tuple(d.choice(size, 1) for size in (B, H, T, S))
+    return d.rng.random(shape) < 0.7 if d.choice(False, True) else d.masked(d.array(*shape, outliers=0))
+
+
+@case
+def attention_scores(d):
+    forward = attention(d)
+    q, k, _, *rest = forward.arrays
+    stage = d.choice("weights", "products", "capped", "masked")
+    return Case((q, k, *rest), {**forward.settings, "stage": stage})
+
+
+def _backward(d, forward):
+    y, log_sum_exp = results(K.attention, forward)
+    q, k, v, *rest = forward.arrays
+    return Case((d.like(y), q, k, v, y, log_sum_exp, *rest), forward.settings)
+
+
 @case
 def attention_backward(d):
+    return _backward(d, attention(d))
+
+
+@case
+def attention_backward_bias(d):
     forward = attention(d)
-    y, log_sum_exp = results(K.attention, forward)
-    q, k, v, key_mask = forward.arrays
-    return Case((d.like(q), q, k, v, y, log_sum_exp, key_mask), forward.settings)
+    *arrays, _, offsets = forward.arrays
+    q, k = arrays[:2]
+    bias = d.array(*(d.choice(size, 1) for size in (*q.shape[:3], k.shape[2])), outliers=0)
+    return _backward(d, Case((*arrays, d.masked(bias), offsets), forward.settings))
 
 
 # LSTM and GRU

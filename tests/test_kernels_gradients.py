@@ -28,7 +28,11 @@ BACKWARD = {
     "embedding_backward": (K.embedding, lambda run, d, a, r, s: {0: run(d[0], a[1], rows=len(a[0]))}),
     "attention_backward": (
         K.attention,
-        lambda run, d, a, r, s: dict(enumerate(run(d[0], *a[:3], *r, a[3], **s))),
+        lambda run, d, a, r, s: dict(enumerate(run(d[0], *a[:3], *r, *a[3:], **s))),
+    ),
+    "attention_backward_bias": (
+        K.attention,
+        lambda run, d, a, r, s: {4: run(d[0], *a[:3], *r, *a[3:], **s)} if _adds(a[4]) else {},
     ),
     "lstm_backward": (
         K.lstm,
@@ -42,6 +46,12 @@ BACKWARD = {
         lambda run, d, a, r, s: dict(enumerate(run(*d, *a[:3], a[5], r[0], *r[2:], a[6], **s))),
     ),
 }
+
+
+def _adds(bias):
+    return bias is not None and bias.dtype != bool
+
+
 # How many of a forward's results a loss may depend on; the others are saved for the backward.
 DIFFERENTIABLE = {"layer_norm": 1, "attention": 1, "lstm": 3, "gru": 2}
 

@@ -133,6 +133,45 @@ def test_a_query_that_sees_no_key_gives_zeros(kernel, name, dtype):
     assert np.isfinite(log_sum_exp[0, :, 4:]).all()
 
 
+@every(K.attention)
+@pytest.mark.parametrize("queries", [2, 40])
+def test_offsets_place_the_queries_of_each_row_among_its_keys(kernel, name, dtype, queries):
+    q, k, v = (normal(dtype, 3, 4, 90 if i else queries, 8, seed=i) for i in range(3))
+    offsets = np.array([-1, 7, 50])
+    result = kernel[name](q, k[:, ::2], v[:, ::2], None, None, offsets, causal=True, window=(5, None))
+
+    def spelled_out(q, k, v, **_):
+        ahead = np.arange(90) - (offsets[:, None, None] + np.arange(queries)[:, None])
+        mask = ((ahead <= 0) & (ahead >= -5))[:, None]
+        return K.attention.reference(q, k.repeat(2, axis=1), v.repeat(2, axis=1), None, mask, causal=False)
+
+    assert_close(result, spelled_out, Case((q, k[:, ::2], v[:, ::2])))
+
+
+@every(K.attention)
+@pytest.mark.parametrize("queries", [2, 40])
+def test_a_bias_of_minus_infinity_hides_what_a_bool_bias_hides(kernel, name, dtype, queries):
+    q, k, v = (normal(dtype, 2, 3, 70 if i else queries, 8, seed=i) for i in range(3))
+    seen = rng(3).random((2, 1, queries, 70)) < 0.5
+    seen[0, 0, 1] = False
+    k[:, :, 7], seen[..., 7] = 1e30, False
+    by_bool = kernel[name](q, k, v, None, seen, causal=False)
+    by_float = kernel[name](q, k, v, None, np.where(seen, 0, -np.inf).astype(dtype), causal=False)
+    np.testing.assert_array_equal(by_float[0], by_bool[0])
+    assert (by_bool[0][0, :, 1] == 0).all()
+
+
+@every(K.attention_scores)
+def test_the_weights_of_the_scores_make_what_attention_returns(kernel, name, dtype):
+    q, k, v = (normal(dtype, 2, 4, 9, 8, seed=i) for i in range(3))
+    arrays, settings = (None, normal(dtype, 1, 4, 9, 9, seed=3)), {"causal": True, "window": (4, None), "softcap": 2.0}
+    weights = kernel[name](q, k, *arrays, **settings)
+    y, _ = K.attention(q, k, v, *arrays, **settings)
+    np.testing.assert_allclose(weights @ v, y, rtol=1e-4, atol=1e-6)
+    products = kernel[name](q, k, *arrays, **settings, stage="products")
+    np.testing.assert_allclose(products, q @ k.swapaxes(2, 3) / 8**0.5, rtol=1e-5, atol=1e-6)
+
+
 @every(K.attention_backward)
 def test_the_gradients_of_what_is_hidden_are_zero(kernel, name, dtype):
     q, k, v = (normal(dtype, 2, 3, 9, 8, seed=i) for i in range(3))
@@ -285,8 +324,9 @@ ROWS = {  # the arguments whose first axis is the batch
     "embedding": (1,),
     "cross_entropy": (0, 1, 2),
     "cross_entropy_with_gradient": (0, 1, 2),
-    "attention": (0, 1, 2, 3),
-    "attention_backward": (0, 1, 2, 3, 4, 5, 6),
+    "attention": (0, 1, 2, 3, 4, 5),
+    "attention_backward": (0, 1, 2, 3, 4, 5, 6, 7, 8),
+    "attention_scores": (0, 1, 2, 3, 4),
     "lstm": (0, 4, 5, 6),
     "gru": (0, 5, 6),
 }
@@ -299,7 +339,10 @@ def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
     batch = case.arrays[ROWS[kernel.name][0]]
     assume(batch.ndim > (kernel is not K.embedding))
     order = rng(0).permutation(len(batch))
-    permuted = tuple(a[order] if i in ROWS[kernel.name] and a is not None else a for i, a in enumerate(case.arrays))
+    permuted = tuple(
+        a[order] if i in ROWS[kernel.name] and a is not None and len(a) == len(batch) else a
+        for i, a in enumerate(case.arrays)
+    )
     result = kernel[name](*permuted, **case.settings)
     back = tuple(r[np.argsort(order)] for r in outputs(result))
     assert_close(back if isinstance(result, tuple) else back[0], kernel.reference, case, kernel.name)
@@ -323,6 +366,8 @@ def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
             K.cross_entropy_with_gradient: (0,),
             K.attention: (0, 1, 2),
             K.attention_backward: (0, 1, 2, 3),
+            K.attention_backward_bias: (0, 1, 2, 3),
+            K.attention_scores: (0, 1),
             K.lstm: (0, 1, 2, 3, 4, 5),
             K.lstm_backward: (0, 1, 2, 3, 4),
             K.gru: (0, 1, 2, 3, 4, 5),

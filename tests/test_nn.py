@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from tinylm.autograd import Observer, Tensor, observe
+from tinylm.autograd import functional as F
 from tinylm.errors import TinylmError
 from tinylm.nn import (
     GRU,
     LSTM,
+    AttentionCache,
+    CrossAttention,
     Dropout,
     Initializer,
     Linear,
@@ -119,6 +122,47 @@ def test_masked_keys_do_not_count() -> None:
     mask = np.array([[True, True, True, False, False]])
     padded = attention(Tensor(x), key_mask=mask).data[:, :3]
     assert np.allclose(padded, attention(Tensor(x[:, :3])).data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("window", [None, (2, None)])
+def test_grouped_attention_token_by_token_behind_a_cache_equals_the_whole(window) -> None:
+    attention = MultiHeadAttention(
+        8, 4, initializer(), causal=True, kv_heads=2, head_width=6, value_width=3, window=window
+    )
+    x, bias = RNG.standard_normal((2, 7, 8)), RNG.standard_normal((1, 4, 7, 7))
+    whole = attention(Tensor(x), bias=bias).data
+    cache = AttentionCache(2, 2, 7, 6, np.dtype(np.float64), value_width=3)
+    steps = [
+        attention(Tensor(x[:, t : t + 1]), bias=bias[:, :, t : t + 1, : t + 1], cache=cache).data for t in range(7)
+    ]
+    assert np.allclose(np.concatenate(steps, axis=1), whole, rtol=1e-10)
+
+
+def test_a_window_hides_what_lies_outside() -> None:
+    attention = MultiHeadAttention(8, 2, initializer(), causal=False, window=(1, 2))
+    x = RNG.standard_normal((1, 9, 8))
+    changed = x.copy()
+    changed[:, 5] += 1
+    moved = (attention(Tensor(x)).data != attention(Tensor(changed)).data).any(axis=(0, 2))
+    assert moved.tolist() == [t in range(3, 7) for t in range(9)]
+
+
+def test_cross_attention_to_itself_with_the_same_weights_is_self_attention() -> None:
+    itself, cross = MultiHeadAttention(8, 2, initializer(), causal=False), CrossAttention(8, 2, initializer())
+    for ours, part in ((cross.query, slice(8)), (cross.key_value, slice(8, None))):
+        ours.weight.data, ours.bias.data = itself.qkv.weight.data[part], itself.qkv.bias.data[part]
+    cross.projection.load_state_dict(itself.projection.state_dict())
+    x, mask = Tensor(RNG.standard_normal((2, 5, 8))), np.arange(5) < np.array([[5], [3]])
+    assert np.allclose(cross(x, x, key_mask=mask).data, itself(x, key_mask=mask).data, rtol=1e-12)
+
+
+def test_heads_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="9 channels do not divide into 2 heads"):
+        CrossAttention(9, 2, initializer())
+    with pytest.raises(ValueError, match="4 heads are not a multiple of 3 kv_heads"):
+        MultiHeadAttention(8, 4, initializer(), causal=True, kv_heads=3)
+    with pytest.raises(ValueError, match="self_attention: qkv has 25 channels"):
+        F.self_attention(Tensor(np.ones((1, 2, 25))), heads=2, causal=True)
 
 
 def test_dropout_scales_what_it_keeps_and_depends_on_the_row_of_the_global_batch() -> None:

@@ -6,7 +6,7 @@ names below are `Kernel` objects; call them like functions. See `registry` for h
 
 from .adamw import adamw, squared_norm
 from .arrays import array_module
-from .attention import attention, attention_backward
+from .attention import attention, attention_backward, attention_backward_bias, attention_scores
 from .cross_entropy import IGNORE, cross_entropy, cross_entropy_with_gradient
 from .dropout import dropout
 from .embedding import embedding, embedding_backward
@@ -27,6 +27,8 @@ __all__ = [
     "array_module",
     "attention",
     "attention_backward",
+    "attention_backward_bias",
+    "attention_scores",
     "cross_entropy",
     "cross_entropy_with_gradient",
     "dropout",

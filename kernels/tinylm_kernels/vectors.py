@@ -30,6 +30,7 @@ __all__ = [
     "LINE",
     "exp",
     "hide_before",
+    "hide_from",
     "larger",
     "largest",
     "load",
@@ -47,6 +48,7 @@ __all__ = [
     "total",
     "write",
     "zero_before",
+    "zero_from",
 ]
 
 LANES = 16
@@ -247,18 +249,21 @@ def largest(typingctx, value):
     return types.float32(vector), codegen
 
 
-def _fill_before(value):
+def _fill(value, before):
     def typed(typingctx, values, n):
         def codegen(context, builder, sig, args):
-            return builder.select(_first_lanes(builder, args[1]), _constant(value), args[0])
+            choices = (_constant(value), args[0]) if before else (args[0], _constant(value))
+            return builder.select(_first_lanes(builder, args[1]), *choices)
 
         return vector(vector, types.int64), codegen
 
     return typed
 
 
-hide_before = intrinsic(_fill_before(-np.inf))  # -inf in the lanes below n
-zero_before = intrinsic(_fill_before(0.0))  # 0 in the lanes below n
+hide_before = intrinsic(_fill(-np.inf, before=True))  # -inf in the lanes below n
+hide_from = intrinsic(_fill(-np.inf, before=False))  # -inf in the lanes from n on
+zero_before = intrinsic(_fill(0.0, before=True))  # 0 in the lanes below n
+zero_from = intrinsic(_fill(0.0, before=False))  # 0 in the lanes from n on
 
 
 def _multiply_add(builder, a, b, c):

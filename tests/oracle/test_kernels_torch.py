@@ -16,6 +16,7 @@ from tolerance import compare, largest_magnitude
 import tinylm_kernels as K
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
+from tinylm.nn import CrossAttention, Initializer
 
 pytestmark = pytest.mark.oracle
 
@@ -197,6 +198,76 @@ def test_attention(torch, kernel, name, dtype, kind):
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, torch.tensor(visible))
 
     assert_agrees(torch, ours, function, [q, k, v], [dy])
+
+
+def flexible_scores(torch, q, k, bias, offsets, window, softcap):
+    """The scores of attention with every setting, spelled out in torch on repeated heads."""
+    k = k.repeat_interleave(q.shape[1] // k.shape[1], 1)
+    scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
+    scores = softcap * torch.tanh(scores / softcap) + bias
+    at = torch.tensor(offsets)[:, None] + torch.arange(q.shape[2])
+    ahead = (torch.arange(k.shape[2]) - at[..., None])[:, None]
+    return scores.masked_fill((ahead > window[1]) | (ahead < -window[0]), -math.inf)
+
+
+@ways(K.attention)
+@pytest.mark.parametrize("kind", ["grouped", "one group", "grouped and causal", "wide values", "bias", "shared bias"])
+def test_attention_with_grouped_heads_widths_and_biases(torch, kernel, name, dtype, kind):
+    heads, E = {"one group": 1, "wide values": 4, "bias": 4}.get(kind, 2), 40 if kind == "wide values" else 24
+    shapes = (
+        (2, 4, 70, 24),
+        (2, heads, 70, 24),
+        (2, heads, 70, E),
+        (1, 4, 70, 70) if kind == "shared bias" else (2, 4, 70, 70),
+    )
+    q, k, v, bias = (normal(dtype, *shape, seed=i) for i, shape in enumerate(shapes))
+    dy, causal = normal(dtype, 2, 4, 70, E, seed=9), "causal" in kind
+    biased = "bias" in kind
+    with K.use(name):
+        leaves = [Tensor(a, requires_grad=True) for a in (q, k, v, bias)[: 3 + biased]]
+        y = F.attention(*leaves[:3], None, *leaves[3:], causal=causal)
+        y.backward(dy)
+
+    def function(q, k, v, bias=None):
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return attend(q, k, v, None if bias is None else bias.expand(2, 4, 70, 70), is_causal=causal, enable_gqa=True)
+
+    assert_agrees(torch, [y.data, *(leaf.grad for leaf in leaves)], function, [leaf.data for leaf in leaves], [dy])
+
+
+@ways(K.attention)
+@pytest.mark.parametrize("queries", [3, 70])
+def test_attention_with_a_window_a_soft_cap_a_bias_and_offsets_at_once(torch, kernel, name, dtype, queries):
+    shapes = (2, 4, queries, 24), (2, 2, 90, 24), (2, 2, 90, 17), (1, 4, queries, 90)
+    q, k, v, bias = (normal(dtype, *shape, seed=i) for i, shape in enumerate(shapes))
+    offsets, window, softcap = np.array([0, 20]), (30, 2), 1.5
+    dy = normal(dtype, 2, 4, queries, 17, seed=9)
+    leaves = [Tensor(a, requires_grad=True) for a in (q, k, v, bias)]
+    with K.use(name):
+        y = F.attention(*leaves[:3], None, leaves[3], offsets, causal=False, window=window, softcap=softcap)
+        y.backward(dy)
+
+    def function(q, k, v, bias):
+        scores = flexible_scores(torch, q, k, bias, offsets, window, softcap)
+        return scores.softmax(-1) @ v.repeat_interleave(2, 1)
+
+    assert_agrees(torch, [y.data, *(leaf.grad for leaf in leaves)], function, [q, k, v, bias], [dy])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cross_attention_with_memory_of_another_width(torch, dtype):
+    theirs = torch.nn.MultiheadAttention(12, 3, kdim=20, vdim=20, batch_first=True, dtype=getattr(torch, dtype))
+    ours = CrossAttention(12, 3, Initializer(0, dtype=np.dtype(dtype)), memory_channels=20)
+    state = {name: p.detach().numpy() for name, p in theirs.named_parameters()}
+    ours.query.weight.data = state["q_proj_weight"]
+    ours.key_value.weight.data = np.concatenate([state["k_proj_weight"], state["v_proj_weight"]])
+    ours.projection.weight.data = state["out_proj.weight"]
+    x, memory = normal(dtype, 2, 5, 12), normal(dtype, 2, 9, 20)
+    mask = np.arange(9) < np.array([[9], [4]])
+    a, b = torch.tensor(x), torch.tensor(memory)
+    expected = theirs(a, b, b, key_padding_mask=torch.tensor(~mask))[0].detach().numpy()
+    tolerance = 1e-12 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(ours(Tensor(x), Tensor(memory), key_mask=mask).data, expected, atol=tolerance)
 
 
 @ways(K.lstm)

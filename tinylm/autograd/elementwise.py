@@ -48,15 +48,15 @@ def add(a, b):
 @differentiable
 def subtract(a, b):
     """a - b."""
-    return a - b, lambda dy: (unbroadcast(dy, a), lambda out, accumulate: _into(out, accumulate, unbroadcast(-dy, b)))
+    return a - b, lambda dy: (unbroadcast(dy, a), lambda out, accumulate: into(out, accumulate, unbroadcast(-dy, b)))
 
 
 @differentiable
 def multiply(a, b):
     """a * b."""
     return a * b, lambda dy: (
-        lambda out, accumulate: _into(out, accumulate, unbroadcast(dy * b, a)),
-        lambda out, accumulate: _into(out, accumulate, unbroadcast(dy * a, b)),
+        lambda out, accumulate: into(out, accumulate, unbroadcast(dy * b, a)),
+        lambda out, accumulate: into(out, accumulate, unbroadcast(dy * a, b)),
     )
 
 
@@ -65,8 +65,8 @@ def divide(a, b):
     """a / b."""
     y = a / b
     return y, lambda dy: (
-        lambda out, accumulate: _into(out, accumulate, unbroadcast(dy / b, a)),
-        lambda out, accumulate: _into(out, accumulate, unbroadcast(-dy * y / b, b)),
+        lambda out, accumulate: into(out, accumulate, unbroadcast(dy / b, a)),
+        lambda out, accumulate: into(out, accumulate, unbroadcast(-dy * y / b, b)),
     )
 
 
@@ -162,7 +162,7 @@ def _to_the_winner(dy, a, b, a_wins, tie):
     )
 
 
-def _into(out, accumulate, gradient):
+def into(out, accumulate, gradient):
     """Give a gradient that was wanted: where it is asked for, in `out`."""
     if out is None:
         return gradient

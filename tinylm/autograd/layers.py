@@ -11,7 +11,6 @@ from .elementwise import unbroadcast
 from .tensor import differentiable
 
 __all__ = [
-    "attention",
     "dropout",
     "embedding",
     "gelu",
@@ -21,7 +20,6 @@ __all__ = [
     "log_softmax",
     "lstm",
     "matmul",
-    "self_attention",
     "softmax",
 ]
 
@@ -99,46 +97,6 @@ def embedding(table, ids):
         lambda out, accumulate: K.embedding_backward(dy, ids, rows=len(table), out=out, accumulate=accumulate),
         None,
     )
-
-
-@differentiable
-def attention(q, k, v, key_mask=None, *, causal, scale=None):
-    """softmax(scale q k^T + mask) v for q (B, H, T, D) and k, v (B, H, S, D); see `tinylm_kernels.attention`."""
-    y, log_sum_exp = K.attention(q, k, v, key_mask, causal=causal, scale=scale)
-
-    def pullback(dy):
-        gradients = K.attention_backward(dy, q, k, v, y, log_sum_exp, key_mask, causal=causal, scale=scale)
-        return (*gradients, None)
-
-    return y, pullback
-
-
-@differentiable
-def self_attention(qkv, key_mask=None, *, heads, causal):
-    """Attention of a sequence to itself, from one fused projection, with no copy on the way in or out.
-
-    qkv: (B, T, 3C), the queries, keys and values of all heads beside each other; key_mask: (B, T) bool or None.
-    Returns (B, T, C).
-    """
-    xp = array_module(qkv)
-    B, T, C3 = qkv.shape
-    q, k, v = _split_heads(qkv, heads)
-    y = xp.empty((B, T, heads, C3 // 3 // heads), qkv.dtype).transpose(0, 2, 1, 3)  # (B, H, T, D), heads innermost
-    y, log_sum_exp = K.attention(q, k, v, key_mask, causal=causal, out=y)
-
-    def pullback(dy):
-        dqkv = xp.empty_like(qkv)
-        dy = dy.reshape(B, T, heads, -1).transpose(0, 2, 1, 3)  # (B, H, T, D)
-        K.attention_backward(dy, q, k, v, y, log_sum_exp, key_mask, causal=causal, out=_split_heads(dqkv, heads))
-        return dqkv, None
-
-    return y.transpose(0, 2, 1, 3).reshape(B, T, C3 // 3), pullback
-
-
-def _split_heads(qkv, heads):
-    """Views of q, k and v, (B, H, T, D) each, into (B, T, 3C)."""
-    B, T, C3 = qkv.shape
-    return tuple(qkv.reshape(B, T, 3, heads, C3 // 3 // heads).transpose(2, 0, 3, 1, 4))
 
 
 @differentiable

@@ -1,6 +1,7 @@
 """Layers: floor 2, on autograd. One layer a file; `Module` is what they share."""
 
 from .attention import AttentionCache, MultiHeadAttention
+from .cross_attention import CrossAttention
 from .dropout import Dropout, random_step
 from .embedding import Embedding
 from .gru import GRU
@@ -16,6 +17,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "AttentionCache",
+    "CrossAttention",
     "Dropout",
     "Embedding",
     "FeedForward",

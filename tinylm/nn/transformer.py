@@ -66,12 +66,15 @@ class TransformerBlock(Module):
         projection_std: float = 0.02,
     ):
         self.pre_norm = pre_norm
-        stds = {"std": std, "projection_std": projection_std}
         self.norm1 = LayerNorm(channels, init, eps=eps)
-        self.attention = MultiHeadAttention(channels, heads, init, causal=causal, **stds)
+        self.attention = MultiHeadAttention(
+            channels, heads, init, causal=causal, std=std, projection_std=projection_std
+        )
         self.dropout1 = Dropout(dropout, site)
         self.norm2 = LayerNorm(channels, init, eps=eps)
-        self.feed_forward = FeedForward(channels, hidden, init, activation=activation, **stds)
+        self.feed_forward = FeedForward(
+            channels, hidden, init, activation=activation, std=std, projection_std=projection_std
+        )
         self.dropout2 = Dropout(dropout, site + 1)
 
     def forward(self, x: Tensor, *, key_mask: np.ndarray | None = None, cache: AttentionCache | None = None) -> Tensor:

@@ -1,22 +1,34 @@
-"""Scaled dot-product attention."""
+"""Scaled dot-product attention, forward and backward."""
 
 from ..arrays import array_module, check_out, check_outs, check_same_shape, check_shape
 from ..registry import Kernel
+from .scores import capped_scores, check_arguments, fold, masked_scores
 
 
 @Kernel
-def attention(q, k, v, key_mask=None, *, causal, scale=None, out=None):
-    """y = softmax(scale q k^T + mask) v, for every batch row and head.
+def attention(
+    q, k, v, key_mask=None, bias=None, offsets=None, *, causal, window=None, softcap=None, scale=None, out=None
+):
+    """y = softmax(scale q k^T + bias) v, for every batch row and head, over the keys that a query sees.
 
-    q: (B, H, T, D); k, v: (B, H, S, D); any strides, so that views into one fused projection need no copy.
-    key_mask: (B, S) bool, False hides a key, or None. causal: query t sees the keys up to t + S - T, which with a
-    cache of earlier keys (S > T) are those that precede it. scale: 1 / sqrt(D) where None.
-    Returns (y, log_sum_exp), (B, H, T, D) and (B, H, T): the second is what the backward needs. A query that sees no
+    q: (B, H, T, D); k: (B, G, S, D); v: (B, G, S, E); any strides, so that views into one fused projection need no
+    copy. H is a multiple of G: each head of keys and values serves H / G heads of queries that follow one another.
+    key_mask: (B, S) bool, False hides a key from all queries of a row.
+    bias: (B, H, T, S), 1 in place of any of them: floats that are added to the scores (-inf hides), or bool, where
+    False hides.
+    Query t stands at the position offset + t of the keys. offsets: (B,) integers, or None for S - T: the queries are
+    the last tokens, those before them lie in a cache. causal: a query sees the keys up to its position. window:
+    (left, right), so many keys before and after its position, None for no bound; None for neither.
+    softcap: scores become softcap tanh(score / softcap) before the bias. scale: 1 / sqrt(D) where None.
+    Returns (y, log_sum_exp), (B, H, T, E) and (B, H, T): the second is what the backward needs. A query that sees no
     key gives zeros, and -inf as its log_sum_exp. `out` receives y.
-    Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Dao et al. 2022, arXiv:2205.14135 (log_sum_exp).
+    Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1; Dao et al. 2022, arXiv:2205.14135 (log_sum_exp); Ainslie et
+    al. 2023, arXiv:2305.13245 (grouped heads); Beltagy et al. 2020, arXiv:2004.05150 (windows); Raffel et al. 2020,
+    arXiv:1910.10683, section 2.1 (bias); Gemma Team 2024, arXiv:2408.00118 (softcap).
     """
     xp = array_module(q)
-    scores = _scores(q, k, key_mask, causal, scale)
+    scores = masked_scores(capped_scores(q, k, softcap, scale), key_mask, bias, offsets, causal, window)
+    scores = scores.astype(q.dtype, copy=False)
     peak = scores.max(axis=-1, keepdims=True)
     peak = xp.where(peak == -xp.inf, 0, peak)
     p = xp.exp(scores - peak)
@@ -24,41 +36,66 @@ def attention(q, k, v, key_mask=None, *, causal, scale=None, out=None):
     with _quiet(xp):
         log_sum_exp = (xp.log(total) + peak)[..., 0]
     p /= xp.where(total == 0, 1, total)
-    return xp.matmul(p, v, out=out), log_sum_exp
+    y = xp.matmul(fold(p, k.shape[1]), v).reshape(*q.shape[:3], v.shape[3])
+    return _delivered(y, out), log_sum_exp
 
 
 @Kernel
-def attention_backward(dy, q, k, v, y, log_sum_exp, key_mask=None, *, causal, scale=None, out=None):
+def attention_backward(
+    dy, q, k, v, y, log_sum_exp, key_mask=None, bias=None, offsets=None,
+    *, causal, window=None, softcap=None, scale=None, out=None,
+):  # fmt: skip
     """Returns (dq, dk, dv), in the shapes of q, k, v; `out` may be a triple of arrays that receives them.
 
-    With P recomputed from log_sum_exp:  dV = P^T dy,  dP = dy V^T,  dS = P (dP - sum(dy y)),  dQ = scale dS K,
-    dK = scale dS^T Q.   Source: Dao et al. 2022, arXiv:2205.14135, appendix B.2.
+    With P recomputed from log_sum_exp:  dV = P^T dy,  dP = dy V^T,  dS = P (dP - sum(dy y)),  and through a soft cap
+    dS <- dS (1 - (S / softcap)^2);  dQ = scale dS K,  dK = scale dS^T Q.  A head of keys receives the sum over the
+    heads that it serves.   Source: Dao et al. 2022, arXiv:2205.14135, appendix B.2.
     """
     xp = array_module(q)
-    scale = scale if scale is not None else q.shape[-1] ** -0.5
-    dq, dk, dv = out if out is not None else (None, None, None)
+    groups = k.shape[1]
+    scores = capped_scores(q, k, softcap, scale)
+    p, ds = _weights_and_their_gradient(
+        dy, v, y, log_sum_exp, masked_scores(scores, key_mask, bias, offsets, causal, window)
+    )
+    if softcap is not None:
+        ds *= 1 - xp.square(scores / softcap)
+    ds *= scale if scale is not None else q.shape[-1] ** -0.5
+    p, ds, outs = fold(p, groups), fold(ds, groups), out or (None, None, None)
+    dq = xp.matmul(ds, k).reshape(q.shape)
+    dk = xp.matmul(ds.swapaxes(-1, -2), fold(q, groups))
+    dv = xp.matmul(p.swapaxes(-1, -2), fold(dy, groups))
+    return tuple(_delivered(gradient, o) for gradient, o in zip((dq, dk, dv), outs, strict=True))
+
+
+@Kernel
+def attention_backward_bias(
+    dy, q, k, v, y, log_sum_exp, key_mask=None, bias=None, offsets=None,
+    *, causal, window=None, softcap=None, scale=None,
+):  # fmt: skip
+    """The gradient by the bias, in its shape: dS of `attention_backward`, summed where the bias is repeated."""
+    scores = masked_scores(capped_scores(q, k, softcap, scale), key_mask, bias, offsets, causal, window)
+    _, ds = _weights_and_their_gradient(dy, v, y, log_sum_exp, scores)
+    repeated = tuple(axis for axis, size in enumerate(bias.shape) if size != ds.shape[axis])
+    return ds.sum(axis=repeated, keepdims=True) if repeated else ds
+
+
+def _weights_and_their_gradient(dy, v, y, log_sum_exp, scores):
+    """The weights P and the gradient by the masked scores, dS = P (dP - sum(dy y)), both (B, H, T, S)."""
+    xp = array_module(dy)
     hidden = log_sum_exp == -xp.inf
-    p = xp.exp(_scores(q, k, key_mask, causal, scale) - xp.where(hidden, 0, log_sum_exp)[..., None])
-    dv = xp.matmul(p.swapaxes(-1, -2), dy, out=dv)
-    ds = xp.matmul(dy, v.swapaxes(-1, -2))
+    p = xp.exp(scores - xp.where(hidden, 0, log_sum_exp)[..., None]).astype(dy.dtype, copy=False)
+    ds = xp.matmul(fold(dy, v.shape[1]), v.swapaxes(-1, -2)).reshape(p.shape)
     ds -= (dy * y).sum(axis=-1, keepdims=True)
     ds *= p
-    ds *= scale
-    return xp.matmul(ds, k, out=dq), xp.matmul(ds.swapaxes(-1, -2), q, out=dk), dv
+    return p, ds
 
 
-def _scores(q, k, key_mask, causal, scale):
-    """scale q k^T with -inf where a query does not see a key, (B, H, T, S)."""
-    xp = array_module(q)
-    scale = scale if scale is not None else q.shape[-1] ** -0.5
-    scores = xp.matmul(q, k.swapaxes(-1, -2))
-    scores *= scale
-    T, S = scores.shape[-2:]
-    if causal:
-        scores[..., ~xp.tri(T, S, S - T, dtype=bool)] = -xp.inf
-    if key_mask is not None:
-        scores = xp.where(key_mask[:, None, None, :], scores, -xp.inf)
-    return scores.astype(q.dtype, copy=False)
+def _delivered(result, out):
+    """`out`, if there is one, with the result in it."""
+    if out is None:
+        return result
+    out[...] = result
+    return out
 
 
 def _quiet(xp):
@@ -67,31 +104,42 @@ def _quiet(xp):
 
 
 @attention.check
-def _(q, k, v, key_mask=None, *, causal, scale=None, out=None):
-    _check_arguments("attention", q, k, v, key_mask, causal)
-    check_out("attention", out, q.shape, q.dtype)
+def _(q, k, v, key_mask=None, bias=None, offsets=None, *, causal, window=None, softcap=None, scale=None, out=None):
+    check_arguments("attention", q, k, key_mask, bias, offsets, causal, window, softcap)
+    _check_values("attention", k, v)
+    check_out("attention", out, (*q.shape[:3], v.shape[3]), q.dtype)
 
 
 @attention_backward.check
-def _(dy, q, k, v, y, log_sum_exp, key_mask=None, *, causal, scale=None, out=None):
-    _check_arguments("attention_backward", q, k, v, key_mask, causal)
-    check_same_shape("attention_backward", "dy", dy, "q", q)
-    check_same_shape("attention_backward", "y", y, "q", q)
-    check_shape("attention_backward", "log_sum_exp", log_sum_exp, q.shape[:3])
+def _(
+    dy, q, k, v, y, log_sum_exp, key_mask=None, bias=None, offsets=None,
+    *, causal, window=None, softcap=None, scale=None, out=None,
+):  # fmt: skip
+    check_arguments("attention_backward", q, k, key_mask, bias, offsets, causal, window, softcap)
+    _check_results("attention_backward", dy, q, k, v, y, log_sum_exp)
     check_outs("attention_backward", out, (q, k, v))
 
 
-def _check_arguments(operation, q, k, v, key_mask, causal):
-    if q.ndim != 4:
-        raise ValueError(f"{operation}: q has shape {q.shape}, expected (B, H, T, D)")
-    B, H, T, D = q.shape
-    check_shape(operation, "k", k, (B, H, None, D))
-    check_same_shape(operation, "k", k, "v", v)
-    S = k.shape[2]
-    if S == 0 or D == 0 or (causal and T > S):
-        expected = f"at least {T if causal else 1} keys, each of at least one number"
-        raise ValueError(f"{operation}: k has shape {k.shape}, expected {expected}")
-    if key_mask is not None:
-        check_shape(operation, "key_mask", key_mask, (B, S))
-        if key_mask.dtype != bool:
-            raise TypeError(f"{operation}: key_mask has dtype {key_mask.dtype}, expected bool")
+@attention_backward_bias.check
+def _(
+    dy, q, k, v, y, log_sum_exp, key_mask=None, bias=None, offsets=None,
+    *, causal, window=None, softcap=None, scale=None,
+):  # fmt: skip
+    check_arguments("attention_backward_bias", q, k, key_mask, bias, offsets, causal, window, softcap)
+    _check_results("attention_backward_bias", dy, q, k, v, y, log_sum_exp)
+    if bias is None or bias.dtype == bool:
+        received = "none" if bias is None else "bool"
+        raise TypeError(f"attention_backward_bias: received {received}, expected a bias of floats")
+
+
+def _check_values(operation, k, v):
+    check_shape(operation, "v", v, (*k.shape[:3], None))
+    if v.shape[3] == 0:
+        raise ValueError(f"{operation}: v has shape {v.shape}, expected values of at least one number")
+
+
+def _check_results(operation, dy, q, k, v, y, log_sum_exp):
+    _check_values(operation, k, v)
+    check_shape(operation, "y", y, (*q.shape[:3], v.shape[3]))
+    check_same_shape(operation, "dy", dy, "y", y)
+    check_shape(operation, "log_sum_exp", log_sum_exp, q.shape[:3])
