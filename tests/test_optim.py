@@ -17,6 +17,7 @@ from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
 from tinylm.optim import (
     DECAY_SHAPES,
+    EMA,
     OPTIMIZERS,
     SCHEDULES,
     SGD,
@@ -195,6 +196,46 @@ def test_an_update_takes_little_memory(make, most: float) -> None:
         tracemalloc.stop()
 
 
+@given(st.floats(0, 0.999), st.booleans(), st.integers(1, 20))
+def test_the_running_mean_is_its_formula_and_gives_the_weights_back(decay: float, warmup: bool, steps: int) -> None:
+    ps = parameters()
+    groups = [ParameterGroup(ps[:1]), ParameterGroup(ps[1:])]
+    ema = EMA(groups, decay, warmup=warmup)
+    expected = [p.data.copy() for p in ps]
+    rng = np.random.default_rng(0)
+    for t in range(steps):
+        d = min(decay, (1 + t) / (10 + t)) if warmup else decay
+        for p, mean in zip(ps, expected, strict=True):
+            p.data[...] = rng.standard_normal(p.shape)
+            mean[...] = d * mean + (1 - d) * p.data
+        ema.update()
+    last = [p.data.copy() for p in ps]
+    with ema.applied():
+        assert all(np.allclose(p.data, mean, atol=1e-12) for p, mean in zip(ps, expected, strict=True))
+    assert all(np.array_equal(p.data, x) for p, x in zip(ps, last, strict=True))
+    other = EMA(groups, decay)
+    other.load_state_dict({name: array.copy() for name, array in ema.state_dict().items()})
+    assert other.updates == steps
+    assert all(np.array_equal(a, b) for a, b in zip(other.averages, ema.averages, strict=True))
+    with pytest.raises(TinylmError, match="EMA: the saved state does not fit"):
+        other.load_state_dict({})
+
+
+def test_an_error_while_the_mean_is_applied_leaves_the_weights() -> None:
+    ps = parameters()
+    ema = EMA([ParameterGroup(ps)], 0.5)
+    ps[0].data += 1.0
+    before = ps[0].data.copy()
+
+    def fail() -> None:
+        with ema.applied():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert np.array_equal(ps[0].data, before)
+
+
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_orthogonalize_brings_singular_values_near_one_and_keeps_their_directions(rows, columns, seed) -> None:
     rng = np.random.default_rng(seed)
@@ -276,6 +317,7 @@ def test_a_schedule_is_what_its_name_says() -> None:
         (lambda: AdamW(parameters(), betas=(0.9, 1.0)), "beta2 is 1.0"),
         (lambda: Lion(parameters(), betas=(-0.1, 0.9)), "Lion: beta1 is -0.1"),
         (lambda: RMSprop(parameters(), decay=1.5), "decay is 1.5"),
+        (lambda: EMA([], 1.0), "decay is 1.0"),
         (lambda: Adafactor(parameters(), beta2_decay=0.8), "beta2_decay is 0.8"),
         (lambda: Muon(parameters()), r"shape \(5,\), expected matrices"),
         (lambda: Muon(parameters()[:1], adjust="none"), "adjust is 'none'"),

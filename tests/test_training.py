@@ -159,17 +159,17 @@ def caches(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "optimizer"),
+    ("model", "optimizer", "ema"),
     [
-        ("gpt2", "adamw"),
-        ("lstm", "muon"),
-        *[pytest.param("gpt2", name, marks=pytest.mark.slow) for name in OPTIMIZERS if name != "adamw"],
+        ("gpt2", "adamw", 0.9),
+        ("lstm", "muon", 0.0),
+        *[pytest.param("gpt2", name, 0.0, marks=pytest.mark.slow) for name in OPTIMIZERS],
     ],
 )
 def test_twenty_steps_equal_ten_saved_and_ten_in_a_new_process(
-    text: Path, tmp_path: Path, model: str, optimizer: str
+    text: Path, tmp_path: Path, model: str, optimizer: str, ema: float
 ) -> None:
-    settings = {**SMALL, "model": model, "optimizer": optimizer, "steps": 20}
+    settings = {**SMALL, "model": model, "optimizer": optimizer, "ema": ema, "steps": 20}
     whole = tinylm.train(text, out=tmp_path / "whole", **settings)
 
     def interrupt(trainer: Trainer, result: StepResult) -> None:
@@ -221,6 +221,18 @@ def test_the_best_weights_are_kept_and_not_the_last(text: Path, tmp_path: Path, 
     assert run.trainer.memory["best_step"] == 10
     best, last = tinylm.load(run.best).model.state_dict(), run.model.state_dict()
     assert not all(np.allclose(best[name], last[name]) for name in best)
+
+
+def test_the_running_mean_of_the_weights_is_validated_and_kept(text: Path, tmp_path: Path) -> None:
+    run = tinylm.train(text, out=tmp_path / "run", steps=20, ema=0.9, **SMALL)
+    plain = tinylm.train(text, out=tmp_path / "plain", steps=20, **SMALL)
+    last, kept = run.model.state_dict(), tinylm.load(run.best).model.state_dict()
+    assert all(np.array_equal(last[name], array) for name, array in plain.model.state_dict().items())
+    assert not all(np.allclose(kept[name], last[name]) for name in last)
+    with run.trainer.averaged():
+        assert all(np.array_equal(kept[name], array) for name, array in run.model.state_dict().items())
+        loss = run.trainer.task.evaluate(run.model)["loss"]
+    assert loss == read_metrics(run.folder / "metrics.jsonl")[-1]["val_loss"]
 
 
 def test_resume_refuses_other_settings_other_data_and_a_folder_that_is_no_run(text: Path, tmp_path: Path) -> None:

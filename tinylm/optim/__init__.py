@@ -4,6 +4,7 @@ from .adafactor import Adafactor
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .combined import Combined, muon_with_adamw
+from .ema import EMA
 from .lion import Lion
 from .make import OPTIMIZERS, make_optimizer
 from .muon import Muon, orthogonalize
@@ -14,6 +15,7 @@ from .sgd import SGD
 
 __all__ = [
     "DECAY_SHAPES",
+    "EMA",
     "OPTIMIZERS",
     "SCHEDULES",
     "SGD",

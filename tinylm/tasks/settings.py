@@ -36,7 +36,7 @@ TOKENIZERS = ("chars", "bytes", "bpe")  # any other text is the path of one that
 RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
     ("patience divergence seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
-    ("warmup decay_share validation dropout beta1 beta2 label_smoothing", 0, 1),
+    ("warmup decay_share validation dropout beta1 beta2 ema label_smoothing", 0, 1),
     ("workers", 0, INFINITY),
 )
 
@@ -85,6 +85,7 @@ class TrainSettings:
     beta2: float = 0.99  # and of the mean of their squares
     eps: float = 1e-8  # added to the root of that mean before it divides
     weight_decay: float = 0.1  # of matrices and embeddings
+    ema: float = 0.0  # decay of the running mean of the weights that is validated and kept; 0 for none
     clip: float = 1.0  # largest norm of the gradients; 0 for no limit
     label_smoothing: float = 0.0
     seed: int = 0

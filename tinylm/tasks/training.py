@@ -19,7 +19,7 @@ from tinylm.formats import save_model
 from tinylm.inference import Sampler, generate
 from tinylm.models import GPT2, CausalLanguageModel, GPT2Config, LSTMConfig, LSTMLanguageModel
 from tinylm.nn import Initializer
-from tinylm.optim import make_optimizer, make_schedule
+from tinylm.optim import EMA, make_optimizer, make_schedule
 from tinylm.text import Tokenizer
 from tinylm.training import (
     Callback,
@@ -127,31 +127,34 @@ def train_language_model(
 
 
 def _build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: LanguageModelling) -> Trainer:
+    optimizer = make_optimizer(
+        settings.optimizer,
+        model,
+        weight_decay=settings.weight_decay,
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        eps=settings.eps,
+    )
+    schedule = make_schedule(
+        settings.schedule,
+        peak=settings.learning_rate,
+        final=settings.final_learning_rate,
+        warmup=settings.warmup_steps,
+        steps=settings.steps,
+        decay_share=settings.decay_share,
+        decay_shape=settings.decay_shape,
+        power=settings.power,
+    )
     return Trainer(
         model,
         task,
-        make_optimizer(
-            settings.optimizer,
-            model,
-            weight_decay=settings.weight_decay,
-            beta1=settings.beta1,
-            beta2=settings.beta2,
-            eps=settings.eps,
-        ),
-        make_schedule(
-            settings.schedule,
-            peak=settings.learning_rate,
-            final=settings.final_learning_rate,
-            warmup=settings.warmup_steps,
-            steps=settings.steps,
-            decay_share=settings.decay_share,
-            decay_shape=settings.decay_shape,
-            power=settings.power,
-        ),
+        optimizer,
+        schedule,
         steps=settings.steps,
         seed=settings.seed,
         clip=settings.clip or None,
         accumulate=settings.accumulate,
+        ema=EMA(optimizer.groups, settings.ema) if settings.ema else None,
     )
 
 

@@ -55,7 +55,8 @@ def save_best(save: Callable[[], None]) -> Callback:
 
     def callback(trainer: Trainer, result: StepResult) -> None:
         if trainer.memory.get("best_step", trainer.steps) == trainer.step:
-            save()
+            with trainer.averaged():
+                save()
 
     return callback
 
@@ -104,7 +105,8 @@ def write_samples(writers: Sequence[Callable[[int, str], None]], sample: Callabl
     def callback(trainer: Trainer, result: StepResult) -> None:
         if is_due(trainer, every):
             trainer.model.eval()
-            text = sample()
+            with trainer.averaged():
+                text = sample()
             trainer.model.train()
             for write in writers:
                 write(trainer.step, text)
@@ -143,12 +145,14 @@ def save_checkpoints(folder: Path, every: int, *, keep: int = 2) -> Callback:
 def _snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays = {f"model.{name}": array for name, array in trainer.model.state_dict().items()}
     arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state_dict().items()}
+    if trainer.ema:
+        arrays |= {f"ema.{name}": array for name, array in trainer.ema.state_dict().items()}
     return arrays, {"step": trainer.step, "memory": trainer.memory}
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put a trainer where the checkpoint's was. Raises TinylmError where model or optimizer do not fit it."""
-    parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}}
+    """Put a trainer where the checkpoint's was. Raises TinylmError where model, optimizer or mean do not fit it."""
+    parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "ema": {}}
     for name, array in checkpoint.arrays.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = array
@@ -159,5 +163,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         weights[name][...] = parameter.data
         parameter.data = weights[name]
     trainer.optimizer.load_state_dict(parts["optimizer"])
+    if trainer.ema:
+        trainer.ema.load_state_dict(parts["ema"])
     trainer.step = checkpoint.step
     trainer.memory = dict(checkpoint.state["memory"])

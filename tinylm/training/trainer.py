@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from tinylm.errors import DivergedError, TinylmError
 from tinylm.nn import Module, random_step
-from tinylm.optim import Optimizer, Schedule, clip_scale
+from tinylm.optim import EMA, Optimizer, Schedule, clip_scale
 
 from .task import Task
 
@@ -47,7 +48,8 @@ class Trainer:
     bits as one that was not.
 
     clip: the largest global norm of the gradients, None for no limit. accumulate: into how many slices the batch of
-    a step is cut, to need less memory; the result is the same but for rounding.
+    a step is cut, to need less memory; the result is the same but for rounding. ema: the running mean of the weights
+    that is measured and kept instead of them.
     """
 
     def __init__(
@@ -61,13 +63,14 @@ class Trainer:
         seed: int = 0,
         clip: float | None = 1.0,
         accumulate: int = 1,
+        ema: EMA | None = None,
         callbacks: Sequence[Callback] = (),
     ):
         if not 1 <= accumulate <= task.batch_size:
             raise TinylmError(f"accumulate is {accumulate}, expected 1 to the batch size, {task.batch_size}")
         self.model, self.task, self.optimizer, self.schedule = model, task, optimizer, schedule
         self.steps, self.seed, self.clip, self.accumulate = steps, seed, clip, accumulate
-        self.callbacks = list(callbacks)
+        self.ema, self.callbacks = ema, list(callbacks)
         self.step = 0
         self.stopped: str | None = None
         # What callbacks need to remember across a stop and a resume: numbers and texts by name.
@@ -101,14 +104,21 @@ class Trainer:
             raise NonFiniteError(self._what_is_not_finite(loss))
         rate = self.schedule(self.step)
         self.optimizer.step(rate, scale=clip_scale(norm, self.clip))
+        if self.ema:
+            self.ema.update()
         self.step += 1
         return StepResult(self.step, loss, rate, norm, tokens, time.perf_counter() - begin)
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """A block in which the model has the weights that are measured and kept: their mean, where there is one."""
+        return self.ema.applied() if self.ema else nullcontext()
+
     def evaluate(self) -> dict[str, float]:
-        """The task's metrics for the model as it is, in evaluation mode."""
+        """The task's metrics for the weights that are kept, in evaluation mode."""
         self.model.eval()
         try:
-            return self.task.evaluate(self.model)
+            with self.averaged():
+                return self.task.evaluate(self.model)
         finally:
             self.model.train()
 
