@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tinylm.api import train
+    from tinylm.api import find_learning_rate, train
     from tinylm.autograd import Observer, Parameter, Tensor, check_gradients, checkpoint, no_grad, observe
     from tinylm.errors import FileFormatError, TinylmError
     from tinylm.lm import LM, load
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "tinylm_kernels": ("all_kernels", "use"),
-    "tinylm.api": ("train",),
+    "tinylm.api": ("find_learning_rate", "train"),
     "tinylm.autograd": ("Observer", "Parameter", "Tensor", "check_gradients", "checkpoint", "no_grad", "observe"),
     "tinylm.errors": ("FileFormatError", "TinylmError"),
     "tinylm.lm": ("LM", "load"),
@@ -83,6 +83,7 @@ __all__ = [
     "all_kernels",
     "check_gradients",
     "checkpoint",
+    "find_learning_rate",
     "load",
     "load_model",
     "no_grad",

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any
 
 from tinylm.data import Progress
-from tinylm.errors import TinylmError
+from tinylm.errors import TinylmError, nearest
 from tinylm.tasks import (
     OPTIMIZER_SETTINGS,
     PRESETS,
@@ -19,9 +19,10 @@ from tinylm.tasks import (
     resume_settings,
     train_language_model,
 )
-from tinylm.training import Callback
+from tinylm.tasks import find_learning_rate as _find_learning_rate
+from tinylm.training import Callback, RangeTest
 
-__all__ = ["train"]
+__all__ = ["find_learning_rate", "train"]
 
 
 def train(
@@ -45,16 +46,8 @@ def train(
     given. Raises TinylmError for settings that do not exist or do not fit, and for data that cannot be used;
     DivergedError, with what to do, where the loss or the gradients blow up.
     """
-    paths = [data] if isinstance(data, (str, PathLike)) else list(data)
-    if paths:
-        settings["data"] = tuple(str(path) for path in paths)
-    if resume is not None:
-        chosen = _steer(resume_settings(resume), settings, resume)
-    else:
-        name = preset or ("lstm" if settings.get("model") == "lstm" else "default")
-        if name not in PRESETS:
-            raise TinylmError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
-        chosen = resolve_settings(PRESETS[name], OPTIMIZER_SETTINGS.get(settings.get("optimizer", ""), {}), settings)
+    settings |= _data_setting(data)
+    chosen = _choose(preset, settings) if resume is None else _steer(resume_settings(resume), settings, resume)
     return train_language_model(
         chosen,
         out=out,
@@ -63,6 +56,47 @@ def train(
         notify=notify,
         progress=progress,
     )
+
+
+def find_learning_rate(
+    data: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    *,
+    preset: str | None = None,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+    steps: int = 100,
+    callbacks: Sequence[Callback] = (),
+    notify: Callable[[str], None] = lambda message: None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> RangeTest:
+    """Train a new model for some steps while the rate rises, and return the curve: `suggested` is a rate to train with.
+
+    lowest, highest: the first and the last rate; it ends where the loss blows up. Nothing is kept. The rest is as in
+    `train`.
+    """
+    return _find_learning_rate(
+        _choose(preset, settings | _data_setting(data)),
+        lowest=lowest,
+        highest=highest,
+        steps=steps,
+        callbacks=callbacks,
+        notify=notify,
+        progress=progress,
+    )
+
+
+def _data_setting(data: str | PathLike[str] | Sequence[str | PathLike[str]]) -> dict[str, Any]:
+    paths = [data] if isinstance(data, (str, PathLike)) else list(data)
+    return {"data": tuple(str(path) for path in paths)} if paths else {}
+
+
+def _choose(preset: str | None, settings: dict[str, Any]) -> TrainSettings:
+    """The settings of a new run: those of a preset, of the optimizer, and the user's, which weigh most."""
+    name = preset or ("lstm" if settings.get("model") == "lstm" else "default")
+    if name not in PRESETS:
+        raise TinylmError(f"there is no preset {name!r}{nearest(name, PRESETS)}")
+    return resolve_settings(PRESETS[name], OPTIMIZER_SETTINGS.get(settings.get("optimizer", ""), {}), settings)
 
 
 def _steer(own: TrainSettings, settings: dict[str, Any], resume: str | PathLike[str]) -> TrainSettings:

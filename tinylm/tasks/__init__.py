@@ -1,6 +1,7 @@
 """Tasks, and the way from settings to a trained model: floor 6."""
 
 from .language_modelling import LanguageModelling, Source, evaluate_split
+from .learning_rate import find_learning_rate
 from .settings import (
     OPTIMIZER_SETTINGS,
     PRESETS,
@@ -25,6 +26,7 @@ __all__ = [
     "build_model",
     "build_tokenizer",
     "evaluate_split",
+    "find_learning_rate",
     "find_tokenizer",
     "parse_assignments",
     "read_settings_file",

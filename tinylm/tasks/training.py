@@ -44,7 +44,14 @@ from .language_modelling import LanguageModelling
 from .settings import TrainSettings, resolve_settings, settings_to_json
 from .tokenizers import build_tokenizer, resume_tokenizer
 
-__all__ = ["TrainedRun", "build_model", "resume_settings", "train_language_model"]
+__all__ = [
+    "TrainedRun",
+    "build_model",
+    "build_trainer",
+    "read_corpora",
+    "resume_settings",
+    "train_language_model",
+]
 
 SAMPLE_TOKENS = 300
 
@@ -93,9 +100,7 @@ def train_language_model(
     """
     if settings.track == "tensorboard":
         import_extra("tensorboardX", "track=tensorboard")  # or refused before anything is made
-    corpus, sources = _open_corpora(settings)
-    for message in corpus.survey(progress).omissions:
-        notify(message)
+    corpus, sources = read_corpora(settings, notify=notify, progress=progress)
     begun = None if resume is None else _reopen(resume, corpus)
     if begun is None:
         tokenizer = build_tokenizer(settings, corpus, notify=notify)
@@ -103,7 +108,7 @@ def train_language_model(
         tokenizer = resume_tokenizer(begun.path, settings, corpus)
     task = LanguageModelling.load(sources, tokenizer, settings, cache_folder() / "tokens", progress=progress)
     model = build_model(settings, tokenizer)
-    trainer = _build_trainer(settings, model, task)
+    trainer = build_trainer(settings, model, task)
     run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
     if begun is None:
         tokenizer.save(run.path)
@@ -126,7 +131,8 @@ def train_language_model(
     return TrainedRun(run.path, tokenizer, model, trainer, trainer.stopped)
 
 
-def _build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: LanguageModelling) -> Trainer:
+def build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: LanguageModelling) -> Trainer:
+    """A trainer of a model on a task, with the optimizer and the schedule of the settings, and no callbacks."""
     optimizer = make_optimizer(
         settings.optimizer,
         model,
@@ -158,18 +164,22 @@ def _build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: La
     )
 
 
-def _open_corpora(settings: TrainSettings) -> tuple[Corpus, list[Corpus]]:
-    """The whole text, and the sources that batches are drawn from: itself, or with weights one for each of `data`."""
-    if not settings.data:
-        corpus = builtin_corpus()
-        return corpus, [corpus]
+def read_corpora(
+    settings: TrainSettings, *, notify: Callable[[str], None], progress: Progress | None = None
+) -> tuple[Corpus, list[Corpus]]:
+    """The whole text, and the sources that batches are drawn from: itself, or with weights one for each of `data`.
+
+    The text is read through once; notify is told what had to be left out.
+    """
     open_ = partial(
         open_corpus,
         text_column=settings.text_column,
         strict=settings.strict,
         deduplicate=settings.deduplicate,
     )
-    corpus = open_(settings.data)
+    corpus = open_(settings.data) if settings.data else builtin_corpus()
+    for message in corpus.survey(progress).omissions:
+        notify(message)
     return corpus, [open_(path, name=path) for path in settings.data] if settings.weights else [corpus]
 
 

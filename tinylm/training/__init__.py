@@ -13,6 +13,7 @@ from .callbacks import (
 from .checkpoints import Checkpoint, discard_checkpoints, load_checkpoint, save_checkpoint
 from .divergence import stop_on_divergence
 from .interrupts import Interrupts
+from .range_test import RangeTest, check_plot_file, range_test
 from .run_folder import RunFolder, RunSummary, list_runs, read_metrics, summarise
 from .task import Task
 from .tensorboard import TensorBoard
@@ -23,16 +24,19 @@ __all__ = [
     "Checkpoint",
     "Interrupts",
     "NonFiniteError",
+    "RangeTest",
     "RunFolder",
     "RunSummary",
     "StepResult",
     "Task",
     "TensorBoard",
     "Trainer",
+    "check_plot_file",
     "discard_checkpoints",
     "early_stopping",
     "list_runs",
     "load_checkpoint",
+    "range_test",
     "read_metrics",
     "restore",
     "save_best",

@@ -9,6 +9,8 @@ from typing import Any
 
 import tinylm
 
+from ..settings_options import add_settings_options, read_settings
+
 __all__ = ["add_to", "run"]
 
 
@@ -20,30 +22,9 @@ def add_to(commands: Any) -> None:
         description="Train a language model on files, folders and patterns of text, JSON Lines, CSV and Parquet, also "
         "as .gz or .zst; without DATA on the text of Python's own help pages, which every machine has.",
     )
-    parser.add_argument("data", nargs="*", metavar="DATA", help="files, folders, quoted patterns ('data/**/*.jsonl')")
-    parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text; text unless given")
-    parser.add_argument(
-        "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
-    )
-    parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
-    parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says so")
-    parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: settings to start from")
-    parser.add_argument(
-        "--tokenizer",
-        metavar="KIND",
-        help="what a token is: chars (unless said otherwise), bytes or bpe; or where a tokenizer lies that is used "
-        "again: a tokenizer.json, a model folder, a run folder",
-    )
-    parser.add_argument(
-        "--vocab-size", type=int, metavar="N", help="tokens that bpe learns, at most; 2048 unless given"
-    )
+    add_settings_options(parser)
     parser.add_argument("--out", metavar="DIR", help="the run folder; a new one under runs/ unless given")
-    parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="assignments", help="one setting; repeatable"
-    )
     parser.add_argument("--resume", metavar="DIR", help="continue the run in this folder")
-    parser.add_argument("--seed", type=int, metavar="N", help="of everything random; 0 unless given")
     parser.set_defaults(run=run)
 
 
@@ -53,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
     begin = time.perf_counter()
     bar, reading = ProgressBar(), ReadingBar()
-    settings = _settings(options)
+    settings = read_settings(options)
     try:
         trained = tinylm.train(
             options.data,
@@ -70,18 +51,6 @@ def run(options: argparse.Namespace) -> int:
         bar.close()
     _report(trained, time.perf_counter() - begin)
     return 0
-
-
-def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Later ones override earlier ones: the file, --set, and the options with a name of their own."""
-    from tinylm.tasks import parse_assignments, read_settings_file
-
-    settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
-    settings |= parse_assignments(options.assignments)
-    for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "weights", "strict"):
-        if getattr(options, name) is not None:
-            settings[name] = getattr(options, name)
-    return settings
 
 
 def _report(trained: Any, seconds: float) -> None:

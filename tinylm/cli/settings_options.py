@@ -1,0 +1,46 @@
+"""The options that choose data and settings, for every command that trains."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+__all__ = ["add_settings_options", "read_settings"]
+
+
+def add_settings_options(parser: argparse.ArgumentParser) -> None:
+    """Declare them."""
+    parser.add_argument("data", nargs="*", metavar="DATA", help="files, folders, quoted patterns ('data/**/*.jsonl')")
+    parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text; text unless given")
+    parser.add_argument(
+        "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
+    )
+    parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
+    parser.add_argument("--model", choices=("gpt2", "lstm"), help="the family; gpt2 unless the preset says so")
+    parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu or lstm: settings to start from")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="KIND",
+        help="what a token is: chars (unless said otherwise), bytes or bpe; or where a tokenizer lies that is used "
+        "again: a tokenizer.json, a model folder, a run folder",
+    )
+    parser.add_argument(
+        "--vocab-size", type=int, metavar="N", help="tokens that bpe learns, at most; 2048 unless given"
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="assignments", help="one setting; repeatable"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of everything random; 0 unless given")
+
+
+def read_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Later ones override earlier ones: the file, --set, and the options with a name of their own."""
+    from tinylm.tasks import parse_assignments, read_settings_file
+
+    settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
+    settings |= parse_assignments(options.assignments)
+    for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "weights", "strict"):
+        if getattr(options, name) is not None:
+            settings[name] = getattr(options, name)
+    return settings
