@@ -40,7 +40,7 @@ def test_the_suggestions_are_those_of_the_curve() -> None:
     found = curve(4 - 2 / (1 + np.exp(-6 * (x + 2.5))) + 40 * np.maximum(0, x + 1.5) ** 2)
     assert found.steepest == pytest.approx(10**-2.5, rel=0.15)
     assert found.lowest == pytest.approx(10**-1.5, rel=0.6)
-    assert found.suggested == found.lowest / 10
+    assert (found.suggested, found.careful) == (found.lowest / 2, found.lowest / 10)
 
 
 def test_smoothing_keeps_a_line_within_the_curve_and_lags_nowhere() -> None:

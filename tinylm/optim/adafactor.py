@@ -58,27 +58,24 @@ class Adafactor(Optimizer):
             p, g = parameter.data, parameter.gradient_buffer
             size = max(self.eps2, _rms(p))
             p *= 1 - learning_rate * group.weight_decay
-            u = self._second_moment(g, r, c, scale, eps)
-            np.sqrt(np.maximum(u, eps * eps, out=u), out=u)
+            u = self._root_of_moment(g, r, c, scale, eps)
+            np.maximum(u, eps, out=u)
             np.divide(g, u, out=u)
             u *= scale * size * min(learning_rate, 1 / math.sqrt(self.steps)) / max(1.0, scale * _rms(u) / self.clip)
             p -= u
 
-    def _second_moment(self, g: np.ndarray, r: np.ndarray, c: np.ndarray, scale: float, eps: float) -> np.ndarray:
-        """Bring r and c up to date; return a new array with the estimate for every number of g."""
+    def _root_of_moment(self, g: np.ndarray, r: np.ndarray, c: np.ndarray, scale: float, eps: float) -> np.ndarray:
+        """Bring r and c up to date; return a new array of the shape of g, the root of its second moment."""
         gain = self.steps**self.beta2_decay
         r *= 1 - gain
         if g.ndim < 2:
-            u = np.square(g)
-            u *= gain * scale**2
-            r += u
-            u[...] = r
-            return u
+            r += gain * scale**2 * np.square(g)
+            return np.sqrt(r)
         r += gain * scale**2 / g.shape[-1] * np.einsum("...ij,...ij->...i", g, g)
         c *= 1 - gain
         c += gain * scale**2 / g.shape[-2] * np.einsum("...ij,...ij->...j", g, g)
-        share = r / np.maximum(r.mean(axis=-1, keepdims=True), eps)  # (..., N)
-        return share[..., :, None] * c[..., None, :]  # (..., N, C)
+        share = r / np.maximum(r.mean(axis=-1, keepdims=True), eps)
+        return np.sqrt(share)[..., :, None] * np.sqrt(c)[..., None, :]  # (..., N, C)
 
 
 def _moment_shapes(group: ParameterGroup) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:

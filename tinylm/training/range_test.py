@@ -51,7 +51,12 @@ class RangeTest:
 
     @property
     def suggested(self) -> float:
-        """A tenth of the rate at the lowest loss."""
+        """Half of the rate at the lowest loss: for the peak of a schedule that rises and falls (docs/optimizers.md)."""
+        return self.lowest / 2
+
+    @property
+    def careful(self) -> float:
+        """A tenth of the rate at the lowest loss: the usual advice for a rate that stays."""
         return self.lowest / 10
 
     @property
@@ -71,7 +76,8 @@ class RangeTest:
         axes = figure.subplots()
         axes.semilogx(self.rates, self.losses, color="0.8", label="loss of each step")
         axes.semilogx(self.rates, self.smoothed, label="smoothed")
-        for rate, name, style in ((self.steepest, "steepest", ":"), (self.suggested, "a tenth of the lowest", "--")):
+        for name, style in (("steepest", ":"), ("careful", "-."), ("suggested", "--")):
+            rate = getattr(self, name)
             axes.axvline(rate, color="0.3", linestyle=style, label=f"{name}: {rate:.1e}")
         axes.set(xlabel="learning rate", ylabel="training loss, nats")
         axes.legend()

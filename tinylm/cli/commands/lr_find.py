@@ -55,9 +55,10 @@ def run(options: argparse.Namespace) -> None:
         bar.close()
     print("loss by learning rate, smoothed")
     print("\n".join(plot_lines(found.rates, found.smoothed)))
-    print(f"the loss is lowest at   {found.lowest:.1e}{' and blows up after it' if found.diverged else ''}")
-    print(f"it falls fastest at     {found.steepest:.1e}")
-    print(f"suggested               {found.suggested:.1e}    (a tenth of the lowest point)")
+    print(f"the loss is lowest at  {found.lowest:.1e}{', and blows up after it' if found.diverged else ''}")
+    print(f"suggested, half of it  {found.suggested:.1e}    as the peak of a schedule with warm-up and decay")
+    print(f"careful, a tenth       {found.careful:.1e}    as a rate that stays")
+    print(f"it falls fastest at    {found.steepest:.1e}")
     if options.plot:
         found.save_plot(options.plot)
         print(f"drawn into {options.plot}")
