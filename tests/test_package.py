@@ -50,3 +50,9 @@ def test_without_numba_everything_runs_on_the_references_and_one_line_says_so() 
     assert done.stdout.strip() == "5", done.stderr
     assert done.stderr.count('pip install "tinylm[fast]"') == 1
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_kernels_without_their_sources_are_not_cached(tmp_path, monkeypatch) -> None:
+    jit = pytest.importorskip("tinylm_kernels.jit")
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "frozen" / "jit.pyc"))
+    assert jit.kernel_cache_folder.__wrapped__() is None

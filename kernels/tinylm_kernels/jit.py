@@ -46,10 +46,17 @@ PARALLEL_FROM = 50_000
 
 @functools.cache
 def kernel_cache_folder() -> Path | None:
-    """The folder of the compiled kernels, made if need be; None where it cannot be written: each process compiles."""
+    """The folder of the compiled kernels, made if need be.
+
+    None, so that each process compiles, where it cannot be written, and in an app that was frozen without the sources
+    of the kernels: nothing would tell those of one version of it from those of the next.
+    """
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    if not sources:
+        return None
     versions = f"{numba.__version__} {llvmlite.__version__} {np.__version__}"
     digest = hashlib.blake2b(versions.encode(), digest_size=8)
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
+    for source in sources:
         digest.update(source.read_bytes())
     folder = cache_folder() / "kernels" / digest.hexdigest()
     try:
