@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 
 import tinylm
-from tinylm.autograd import check_gradients, no_grad
+from tinylm.autograd import Observer, check_gradients, no_grad, observe
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.formats import load_model, save_model
-from tinylm.models import GPT2, CausalLanguageModel, GPT2Config, LSTMConfig, LSTMLanguageModel
-from tinylm.nn import Initializer
+from tinylm.inference import generate
+from tinylm.models import (
+    GPT2,
+    CausalLanguageModel,
+    GPT2Config,
+    GRUConfig,
+    GRULanguageModel,
+    LSTMConfig,
+    LSTMLanguageModel,
+)
+from tinylm.nn import Initializer, random_step
 from tinylm.text import CharTokenizer
 
 V = 11
@@ -29,12 +38,20 @@ def lstm(dtype=np.float64, **settings) -> LSTMLanguageModel:
     return LSTMLanguageModel(LSTMConfig(V, **chosen), Initializer(0, dtype))
 
 
+def gru(dtype=np.float64, **settings) -> GRULanguageModel:
+    chosen = {"embedding_size": 5, "hidden_size": 7, "num_layers": 2, **settings}
+    return GRULanguageModel(GRUConfig(V, **chosen), Initializer(0, dtype))
+
+
 MODELS = {
     "gpt2": gpt2,
     "gpt2_untied": lambda dtype=np.float64: gpt2(dtype, tie_word_embeddings=False, n_inner=17),
     "gpt2_relu": lambda dtype=np.float64: gpt2(dtype, activation_function="relu"),
     "lstm": lstm,
     "lstm_tied": lambda dtype=np.float64: lstm(dtype, embedding_size=7, tie_word_embeddings=True),
+    "lstm_peepholes": lambda dtype=np.float64: lstm(dtype, peepholes=True),
+    "gru": gru,
+    "gru_reset_before": lambda dtype=np.float64: gru(dtype, reset_after=False),
 }
 
 
@@ -146,6 +163,53 @@ def test_a_broken_model_folder_is_named_with_its_reason(tmp_path: Path, words: s
         load_model(folder)
 
 
+@pytest.mark.parametrize("make", [lstm, gru])
+def test_a_recurrent_model_generates_in_constant_time_and_memory_a_token(make) -> None:
+    model = make()
+    work: list[int] = []  # numbers that the operations of a token read and write
+
+    class Work(Observer):
+        def forward(self, operation) -> None:
+            work[-1] += sum(a.size for a in (*operation.inputs, *operation.outputs) if a is not None)
+
+    cache = model.new_cache(1)
+    with observe(Work()), no_grad():
+        for token in range(200):
+            work.append(0)
+            model(np.array([[token % V]]), cache)
+    each = work[0]
+    assert set(work) == {each}
+    assert cache.length == 200
+    states = 2 if make is lstm else 1
+    assert sum(s.size for layer in cache.state for s in layer) == states * 2 * 7
+    assert not any(s.requires_grad for layer in cache.state for s in layer)
+
+    def choose(logits: np.ndarray) -> int:
+        work.append(0)
+        return int(logits.argmax())
+
+    work[:] = [0]
+    with observe(Work()):
+        list(generate(model, [1], choose, max_tokens=20))
+    assert work == [each] * 20 + [0]
+
+
+def test_variational_dropout_repeats_its_mask_and_reaches_every_place() -> None:
+    model = gru(dropout=0.5, variational_dropout=True).train()
+    masks: dict[str, np.ndarray] = {}
+
+    class Masks(Observer):
+        def forward(self, operation) -> None:
+            if operation.name == "dropout":
+                masks[operation.path] = operation.outputs[0]
+
+    with random_step(seed=0, step=0), observe(Masks()):
+        model(ids(3, 6))
+    assert set(masks) == {"dropout_in", "recurrent.dropouts.0", "dropout_out"}
+    assert {mask.shape for mask in masks.values()} == {(3, 1, 5), (3, 1, 7)}
+    assert all(set(np.unique(mask)) == {0, 2} for mask in masks.values())
+
+
 def test_too_many_tokens_for_the_context_are_named() -> None:
     with pytest.raises(ValueError, match="10 tokens do not fit into a context of 9"):
         gpt2()(ids(1, 10))
@@ -159,6 +223,7 @@ def test_too_many_tokens_for_the_context_are_named() -> None:
         (GPT2Config, {"resid_pdrop": 1.0}, "resid_pdrop"),
         (LSTMConfig, {"tie_word_embeddings": True, "embedding_size": 3, "hidden_size": 4}, "tied"),
         (LSTMConfig, {"hidden_size": 0}, "hidden_size is 0"),
+        (GRUConfig, {"dropout": 1.0}, "GRUConfig: dropout is 1.0"),
     ],
 )
 def test_impossible_settings_are_named(config, settings, words) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tinylm.models import GPT2Config, LSTMConfig
+from tinylm.models import GPT2Config, GRUConfig, LSTMConfig
 
 
 class TorchAttention(nn.Module):
@@ -64,33 +64,35 @@ class TorchGPT2(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-class TorchLSTM(nn.Module):
-    """One bias per gate, as ours: PyTorch's second one is frozen at zero."""
+class TorchRecurrent(nn.Module):
+    """An LSTM has one bias per gate, as ours: PyTorch's second one is frozen at zero."""
 
-    def __init__(self, config: LSTMConfig):
+    def __init__(self, config: LSTMConfig | GRUConfig):
         super().__init__()
+        kind = nn.GRU if isinstance(config, GRUConfig) else nn.LSTM
         self.tokens = nn.Embedding(config.vocab_size, config.embedding_size)
-        self.lstm = nn.LSTM(config.embedding_size, config.hidden_size, config.num_layers, batch_first=True)
+        self.recurrent = kind(config.embedding_size, config.hidden_size, config.num_layers, batch_first=True)
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        for name, parameter in self.lstm.named_parameters():
-            if name.startswith("bias_hh"):
+        for name, parameter in self.recurrent.named_parameters():
+            if name.startswith("bias_hh") and kind is nn.LSTM:
                 nn.init.zeros_(parameter)
                 parameter.requires_grad = False
 
     def loss(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        x, _ = self.lstm(self.tokens(ids))
+        x, _ = self.recurrent(self.tokens(ids))
         logits = self.head(x)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
 TORCH_NAMES = {"w_input": "weight_ih_l", "w_hidden": "weight_hh_l", "bias": "bias_ih_l"}
+TORCH_NAMES |= {"b_input": "bias_ih_l", "b_hidden": "bias_hh_l"}
 
 
 def torch_name(name: str) -> str:
     """PyTorch's name of one of our parameters."""
-    if name.startswith("lstm.directions."):
-        layer, kind = name.removeprefix("lstm.directions.").split(".")
-        return f"lstm.{TORCH_NAMES[kind]}{layer}"
+    if name.startswith("recurrent.directions."):
+        layer, kind = name.removeprefix("recurrent.directions.").split(".")
+        return f"recurrent.{TORCH_NAMES[kind]}{layer}"
     return name
 
 

@@ -93,7 +93,7 @@ def _data_setting(data: str | PathLike[str] | Sequence[str | PathLike[str]]) -> 
 
 def _choose(preset: str | None, settings: dict[str, Any]) -> TrainSettings:
     """The settings of a new run: those of a preset, of the optimizer, and the user's, which weigh most."""
-    name = preset or ("lstm" if settings.get("model") == "lstm" else "default")
+    name = preset or (settings["model"] if settings.get("model") in PRESETS else "default")
     if name not in PRESETS:
         raise TinylmError(f"there is no preset {name!r}{nearest(name, PRESETS)}")
     return resolve_settings(PRESETS[name], OPTIMIZER_SETTINGS.get(settings.get("optimizer", ""), {}), settings)

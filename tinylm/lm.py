@@ -19,12 +19,10 @@ from tinylm.files import cache_folder
 from tinylm.formats import load_model, load_model_tokenizer, read_model_config, save_model
 from tinylm.inference import Sampler, generate, log_probabilities, next_logits, probabilities, window_start
 from tinylm.models import CausalLanguageModel
-from tinylm.tasks import evaluate_split
+from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
 from tinylm.text import Tokenizer
 
 __all__ = ["LM", "Candidate", "Score", "load"]
-
-EVALUATION_CONTEXT = 512  # tokens a window, for models that could look at any number
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_models import TorchGPT2, TorchLSTM, take_weights, torch_name, torch_optimizer, torch_step  # noqa: E402
+from torch_models import TorchGPT2, TorchRecurrent, take_weights, torch_name, torch_optimizer, torch_step  # noqa: E402
 
-from tinylm.models import GPT2, GPT2Config, LSTMConfig, LSTMLanguageModel  # noqa: E402
+from tinylm.models import FAMILIES, GPT2, GPT2Config  # noqa: E402
 from tinylm.nn import Initializer  # noqa: E402
 from tinylm.optim import AdamW, clip_scale, make_schedule, parameter_groups  # noqa: E402
 
@@ -24,13 +24,14 @@ def models(kind: str, dtype):
         config = GPT2Config(V, n_positions=T, n_embd=36, n_layer=3, n_head=3, initializer_range=0.2)
         ours, theirs = GPT2(config, init), TorchGPT2(config)
     else:
-        config = LSTMConfig(V, embedding_size=23, hidden_size=37, num_layers=2)
-        ours, theirs = LSTMLanguageModel(config, init), TorchLSTM(config)
+        family = FAMILIES[kind]
+        config = family.config_class(V, embedding_size=23, hidden_size=37, num_layers=2)
+        ours, theirs = family(config, init), TorchRecurrent(config)
     return ours, take_weights(theirs, ours.state_dict())
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-9)])
-@pytest.mark.parametrize("kind", ["gpt2", "lstm"])
+@pytest.mark.parametrize("kind", ["gpt2", "lstm", "gru"])
 def test_fifty_steps_of_training_follow_the_same_curve(kind: str, dtype, tolerance: float) -> None:
     ours, theirs = models(kind, dtype)
     optimizer = AdamW(parameter_groups(ours, 0.1), betas=(0.9, 0.99))
@@ -54,7 +55,7 @@ def test_fifty_steps_of_training_follow_the_same_curve(kind: str, dtype, toleran
     assert np.abs(mine / torchs - 1).max() < tolerance
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "lstm"])
+@pytest.mark.parametrize("kind", ["gpt2", "lstm", "gru"])
 def test_every_gradient_is_the_same(kind: str) -> None:
     ours, theirs = models(kind, np.float64)
     ids = np.random.default_rng(0).integers(0, V, (B, T + 1))

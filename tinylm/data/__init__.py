@@ -1,6 +1,7 @@
 """From text to batches: corpora, memory-mapped token files, windows for training and validation."""
 
 from .batches import IGNORE, LanguageModelBatches
+from .continued import ContinuedBatches
 from .corpora import Corpus, Omissions, builtin_corpus, open_corpus
 from .mixture import Batches, MixedBatches
 from .packing import PackedBatches
@@ -14,6 +15,7 @@ __all__ = [
     "READERS",
     "TEXT_SUFFIXES",
     "Batches",
+    "ContinuedBatches",
     "Corpus",
     "CorpusTokens",
     "LanguageModelBatches",

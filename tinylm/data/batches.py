@@ -68,9 +68,13 @@ class LanguageModelBatches:
             yield self._windows(starts[first : first + batch_size], ids)
 
     def _start(self, step: int, row: int) -> int:
-        """Uniform over 0..N-T-1. The counter's lowest word is the generator's own, to count draws with."""
+        """Uniform over 0..N-T-1."""
+        return self._draw(step, row, len(self.split) - self.context)
+
+    def _draw(self, step: int, row: int, below: int) -> int:
+        """Uniform over 0..below-1. The counter's lowest word is the generator's own, to count draws with."""
         random = np.random.Philox(key=_SITE << 64 | self.seed, counter=step << 128 | row << 64)
-        return int(random.random_raw()) * (len(self.split) - self.context) >> 64
+        return int(random.random_raw()) * below >> 64
 
     def _windows(self, starts: Sequence[int], ids: Ids) -> tuple[np.ndarray, np.ndarray]:
         """The windows of T + 1 ids that begin at `starts`; what lies past the end of `ids` is filled up."""

@@ -66,10 +66,10 @@ class CausalLanguageModel(Module):
         """The logits of the token after each one: ids (B, T) to (B, T, V). With a cache, ids are the new tokens."""
         return F.linear(self.hidden(ids, cache), self.head_weight)
 
-    def loss(self, ids: np.ndarray, targets: np.ndarray, *, label_smoothing: float = 0.0) -> Tensor:
-        """The mean cross-entropy in nats: ids, targets (B, T); targets of -100 do not count."""
+    def loss(self, ids: np.ndarray, targets: np.ndarray, *, label_smoothing: float = 0.0, cache: Any = None) -> Tensor:
+        """The mean cross-entropy in nats: ids, targets (B, T); targets of -100 do not count. cache: as in `forward`."""
         # Nobody else sees these logits, so their gradient may take their place.
-        return F.cross_entropy(self(ids), targets, label_smoothing=label_smoothing, in_place=True)
+        return F.cross_entropy(self(ids, cache), targets, label_smoothing=label_smoothing, in_place=True)
 
     def folder_names(self) -> Mapping[str, StoredName]:
         """For each of our parameters its name in a model folder, and whether it is stored transposed."""

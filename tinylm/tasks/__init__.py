@@ -1,6 +1,7 @@
 """Tasks, and the way from settings to a trained model: floor 6."""
 
-from .language_modelling import LanguageModelling, Source, evaluate_split
+from .continued import ContinuedLanguageModelling
+from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, Source, evaluate_split
 from .learning_rate import find_learning_rate
 from .settings import (
     OPTIMIZER_SETTINGS,
@@ -16,9 +17,11 @@ from .tokenizers import build_tokenizer, find_tokenizer
 from .training import TrainedRun, build_model, resume_settings, train_language_model
 
 __all__ = [
+    "EVALUATION_CONTEXT",
     "OPTIMIZER_SETTINGS",
     "PRESETS",
     "STEERING",
+    "ContinuedLanguageModelling",
     "LanguageModelling",
     "Source",
     "TrainSettings",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
@@ -26,14 +25,16 @@ from tinylm.text import Tokenizer
 
 from .settings import TrainSettings
 
-__all__ = ["LanguageModelling", "Source", "evaluate_split"]
+__all__ = ["EVALUATION_CONTEXT", "LanguageModelling", "Source", "evaluate_split"]
 
-Batch = tuple[np.ndarray, np.ndarray]  # ids and targets, (B, T) each
+Batch = tuple[Any, ...]  # ids and targets, (B, T) each
 
 PACKINGS: dict[str, Callable[..., Batches]] = {"stream": LanguageModelBatches, "documents": PackedBatches}
 
 # Logits of this many numbers at a time while evaluating: 64 MB of float32.
 EVALUATION_LOGITS = 1 << 24
+# The window, in tokens, of a model that could look at any number.
+EVALUATION_CONTEXT = 512
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class LanguageModelling:
         packing: str = "stream",
     ):
         self.batch_size, self.context, self.label_smoothing = batch_size, context, label_smoothing
+        self.evaluation_context = context
         self.sources = tuple(sources)
         batches = [
             PACKINGS[packing](source.train, batch_size=batch_size, context=context, seed=seed) for source in sources
@@ -122,8 +124,10 @@ class LanguageModelling:
         """The metrics of all held-out tokens together; of several sources also the loss of each, "loss/NAME"."""
         held_out = {source.name: source.validation for source in self.sources if len(source.validation) > 1}
         if len(self.sources) == 1:
-            return evaluate_split(model, self.sources[0].validation, context=self.context) if held_out else {}
-        found = {name: _measure(model, split, self.context) for name, split in held_out.items()}
+            return (
+                evaluate_split(model, self.sources[0].validation, context=self.evaluation_context) if held_out else {}
+            )
+        found = {name: _measure(model, split, self.evaluation_context) for name, split in held_out.items()}
         if not found:
             return {}
         total = sum(found.values(), LanguageMetrics())

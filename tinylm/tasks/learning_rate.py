@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tinylm.data import Progress
-from tinylm.files import cache_folder
 from tinylm.training import Callback, RangeTest, range_test
 
-from .language_modelling import LanguageModelling
 from .settings import TrainSettings
 from .tokenizers import build_tokenizer
-from .training import build_model, build_trainer, read_corpora
+from .training import build_model, build_task, build_trainer, read_corpora
 
 __all__ = ["find_learning_rate"]
 
@@ -29,7 +27,7 @@ def find_learning_rate(
     """The learning-rate range test for a new model with these settings; nothing is kept. See `range_test`."""
     corpus, sources = read_corpora(settings, notify=notify, progress=progress)
     tokenizer = build_tokenizer(settings, corpus, notify=notify)
-    task = LanguageModelling.load(sources, tokenizer, settings, cache_folder() / "tokens", progress=progress)
+    task = build_task(settings, sources, tokenizer, progress=progress)
     trainer = build_trainer(settings, build_model(settings, tokenizer), task)
     trainer.callbacks += callbacks
     return range_test(trainer, lowest=lowest, highest=highest, steps=steps)

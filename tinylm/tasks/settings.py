@@ -41,6 +41,8 @@ RANGES: tuple[tuple[str, float, float], ...] = (
 )
 
 
+RECURRENT = ("lstm", "gru")  # the models with a state instead of a context
+
 # Settings that may differ when a run is continued: they steer it, and everything saved fits the others as well.
 STEERING = ("learning_rate", "final_learning_rate", "clip", "divergence")
 
@@ -60,15 +62,17 @@ class TrainSettings:
     tokenizer: str = "chars"  # chars, bytes, bpe, or where one lies: a tokenizer.json, a model or run folder
     vocab_size: int = 2048  # tokens that bpe learns, at most
     validation: float = 0.1  # the last share of the text, held out
-    model: str = "gpt2"  # gpt2 or lstm
+    model: str = "gpt2"  # gpt2, lstm or gru
     context: int = 64  # tokens in a window
     layers: int = 4
-    width: int = 128  # channels of the Transformer; hidden size of the LSTM
+    width: int = 128  # channels of the Transformer; hidden size of a recurrent model
     heads: int = 4  # of the Transformer
-    embedding: int = 128  # size of the LSTM's embedding
+    embedding: int = 128  # size of a recurrent model's embedding
     dropout: float = 0.0
+    variational_dropout: bool = False  # of recurrent models: one mask for all steps of a row
+    carry_state: bool = False  # of recurrent models: each step goes on in the text, and from the state, of the last
     tie_embeddings: bool = True  # the output projection is the embedding, where their sizes agree
-    initial_std: float = 0.05  # of the first weights; of the LSTM, 1 / sqrt(size) instead
+    initial_std: float = 0.05  # of the first weights; of recurrent models, 1 / sqrt(size) instead
     steps: int = 2500
     batch_size: int = 12  # windows a step
     accumulate: int = 1  # slices a batch is cut into, to need less memory
@@ -100,7 +104,7 @@ class TrainSettings:
         _check_choice("packing", self.packing, ("stream", "documents"))
         if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
             raise TinylmError(f"weights is {self.weights}, expected a positive number for each of {self.data}")
-        _check_choice("model", self.model, ("gpt2", "lstm"))
+        _check_choice("model", self.model, ("gpt2", *RECURRENT))
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
         _check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
@@ -108,6 +112,13 @@ class TrainSettings:
         for names, low, end in RANGES:
             for name in names.split():
                 _check_range(name, getattr(self, name), low, end)
+        for name in ("variational_dropout", "carry_state"):
+            if getattr(self, name) and self.model not in RECURRENT:
+                raise TinylmError(f"{name} is for {' and '.join(RECURRENT)}; model is {self.model!r}")
+        if self.carry_state and (self.packing != "stream" or self.weights):
+            raise TinylmError(
+                "carry_state reads one text in its order: it goes with packing=stream and without weights"
+            )
         if self.model == "gpt2" and self.width % self.heads:
             raise TinylmError(f"width={self.width} does not divide into heads={self.heads}")
 
@@ -164,6 +175,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "weight_decay": 0.0,
     },
 }
+PRESETS["gru"] = {**PRESETS["lstm"], "model": "gru"}
 
 
 # What an optimizer brings along: stronger than a preset, weaker than what the user says. Rates and decays are the best

@@ -17,7 +17,7 @@ from tinylm.extras import import_extra
 from tinylm.files import cache_folder
 from tinylm.formats import save_model
 from tinylm.inference import Sampler, generate
-from tinylm.models import GPT2, CausalLanguageModel, GPT2Config, LSTMConfig, LSTMLanguageModel
+from tinylm.models import FAMILIES, GPT2, CausalLanguageModel, GPT2Config
 from tinylm.nn import Initializer
 from tinylm.optim import EMA, make_optimizer, make_schedule
 from tinylm.text import Tokenizer
@@ -40,6 +40,7 @@ from tinylm.training import (
     write_samples,
 )
 
+from .continued import ContinuedLanguageModelling
 from .language_modelling import LanguageModelling
 from .settings import TrainSettings, resolve_settings, settings_to_json
 from .tokenizers import build_tokenizer, resume_tokenizer
@@ -47,6 +48,7 @@ from .tokenizers import build_tokenizer, resume_tokenizer
 __all__ = [
     "TrainedRun",
     "build_model",
+    "build_task",
     "build_trainer",
     "read_corpora",
     "resume_settings",
@@ -106,7 +108,7 @@ def train_language_model(
         tokenizer = build_tokenizer(settings, corpus, notify=notify)
     else:
         tokenizer = resume_tokenizer(begun.path, settings, corpus)
-    task = LanguageModelling.load(sources, tokenizer, settings, cache_folder() / "tokens", progress=progress)
+    task = build_task(settings, sources, tokenizer, progress=progress)
     model = build_model(settings, tokenizer)
     trainer = build_trainer(settings, model, task)
     run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
@@ -183,6 +185,14 @@ def read_corpora(
     return corpus, [open_(path, name=path) for path in settings.data] if settings.weights else [corpus]
 
 
+def build_task(
+    settings: TrainSettings, sources: Sequence[Corpus], tokenizer: Tokenizer, *, progress: Progress | None = None
+) -> LanguageModelling:
+    """The task on these texts, with their tokens from the cache or made now."""
+    kind = ContinuedLanguageModelling if settings.carry_state else LanguageModelling
+    return kind.load(sources, tokenizer, settings, cache_folder() / "tokens", progress=progress)
+
+
 def build_model(settings: TrainSettings, tokenizer: Tokenizer) -> CausalLanguageModel:
     """A new model with its first weights; its config names the token that ends a text, where generation stops."""
     model = MODELS[settings.model](settings, tokenizer.vocab_size)
@@ -210,19 +220,25 @@ def _build_gpt2(settings: TrainSettings, vocab_size: int) -> GPT2:
     return GPT2(config, Initializer(settings.seed))
 
 
-def _build_lstm(settings: TrainSettings, vocab_size: int) -> LSTMLanguageModel:
-    config = LSTMConfig(
+def _build_recurrent(settings: TrainSettings, vocab_size: int) -> CausalLanguageModel:
+    family = FAMILIES[settings.model]
+    config = family.config_class(
         vocab_size=vocab_size,
         embedding_size=settings.embedding,
         hidden_size=settings.width,
         num_layers=settings.layers,
         dropout=settings.dropout,
+        variational_dropout=settings.variational_dropout,
         tie_word_embeddings=settings.tie_embeddings,
     )
-    return LSTMLanguageModel(config, Initializer(settings.seed))
+    return family(config, Initializer(settings.seed))
 
 
-MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {"gpt2": _build_gpt2, "lstm": _build_lstm}
+MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {
+    "gpt2": _build_gpt2,
+    "lstm": _build_recurrent,
+    "gru": _build_recurrent,
+}
 
 
 def _reopen(folder: str | PathLike[str], corpus: Corpus) -> RunFolder:

@@ -15,7 +15,7 @@ from .divergence import stop_on_divergence
 from .interrupts import Interrupts
 from .range_test import RangeTest, check_plot_file, range_test
 from .run_folder import RunFolder, RunSummary, list_runs, read_metrics, summarise
-from .task import Task
+from .task import StatefulTask, Task
 from .tensorboard import TensorBoard
 from .trainer import Callback, NonFiniteError, StepResult, Trainer
 
@@ -27,6 +27,7 @@ __all__ = [
     "RangeTest",
     "RunFolder",
     "RunSummary",
+    "StatefulTask",
     "StepResult",
     "Task",
     "TensorBoard",

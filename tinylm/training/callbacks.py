@@ -12,6 +12,7 @@ from .checkpoints import Checkpoint, save_checkpoint
 from .divergence import is_suspicious
 from .interrupts import Interrupts
 from .run_folder import RunFolder
+from .task import StatefulTask
 from .trainer import Callback, StepResult, Trainer
 
 __all__ = [
@@ -147,12 +148,14 @@ def _snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state_dict().items()}
     if trainer.ema:
         arrays |= {f"ema.{name}": array for name, array in trainer.ema.state_dict().items()}
+    if isinstance(trainer.task, StatefulTask):
+        arrays |= {f"task.{name}": array for name, array in trainer.task.state_dict().items()}
     return arrays, {"step": trainer.step, "memory": trainer.memory}
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put a trainer where the checkpoint's was. Raises TinylmError where model, optimizer or mean do not fit it."""
-    parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "ema": {}}
+    """Put a trainer where the checkpoint's was. Raises TinylmError where a part of it does not fit."""
+    parts: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "ema": {}, "task": {}}
     for name, array in checkpoint.arrays.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = array
@@ -165,5 +168,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     trainer.optimizer.load_state_dict(parts["optimizer"])
     if trainer.ema:
         trainer.ema.load_state_dict(parts["ema"])
+    if isinstance(trainer.task, StatefulTask):
+        trainer.task.load_state_dict(parts["task"])
     trainer.step = checkpoint.step
     trainer.memory = dict(checkpoint.state["memory"])

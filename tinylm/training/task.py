@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from tinylm.autograd import Tensor
 
-__all__ = ["Task"]
+__all__ = ["StatefulTask", "Task"]
 
 
 class Task(Protocol):
@@ -32,3 +35,14 @@ class Task(Protocol):
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """The metrics of a model in evaluation mode on the validation data, "loss" among them; {} without data."""
+
+
+@runtime_checkable
+class StatefulTask(Protocol):
+    """A task that takes something from step to step, such as the state of a recurrent model: checkpoints hold it."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take a copy of what `state_dict` gave. Raises TinylmError where it does not fit."""

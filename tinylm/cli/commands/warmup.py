@@ -42,17 +42,21 @@ def run(options: argparse.Namespace) -> None:
 
 
 def use_every_kernel() -> None:
-    """Train and evaluate both families on small batches, for the serial twins, and large ones, for the parallel."""
+    """Train and evaluate all families on small batches, for the serial twins, and large ones, for the parallel."""
     import numpy as np
 
     from tinylm.autograd import Tensor, functional, no_grad
-    from tinylm.models import GPT2, GPT2Config, LSTMConfig, LSTMLanguageModel
+    from tinylm.models import GPT2, GPT2Config, GRUConfig, GRULanguageModel, LSTMConfig, LSTMLanguageModel
     from tinylm.nn import Initializer, random_step
     from tinylm.optim import AdamW
 
     init = Initializer(0)
     gpt = GPT2Config(512, n_positions=128, n_embd=128, n_layer=1, n_head=2, embd_pdrop=0.1, resid_pdrop=0.1)
-    models = [GPT2(gpt, init), LSTMLanguageModel(LSTMConfig(512, 128, 128, dropout=0.1), init)]
+    models = [
+        GPT2(gpt, init),
+        LSTMLanguageModel(LSTMConfig(512, 128, 128, dropout=0.1), init),
+        GRULanguageModel(GRUConfig(512, 128, 128, dropout=0.1), init),
+    ]
     for model in models:
         optimizer = AdamW(model.parameters())
         for shape in ((1, 2), (16, 128)):
