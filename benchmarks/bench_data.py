@@ -41,9 +41,10 @@ corpus.survey()
 surveyed = time.perf_counter()
 tokens = tokenize_corpus(corpus, tokenizer, cache / "tokens", workers=workers)
 end = time.perf_counter()
-peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+use = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(json.dumps({"tokens": len(tokens), "survey_s": surveyed - begin, "tokenize_s": end - surveyed,
-    "peak_mb": peaks[0], "largest_worker_mb": peaks[1], "checksum": int(np.asarray(tokens.ids[-4096:]).sum())}))
+    "peak_mb": use[0].ru_maxrss / 1024, "largest_worker_mb": use[1].ru_maxrss / 1024,
+    "cpu_s": [one.ru_utime + one.ru_stime for one in use], "checksum": int(np.asarray(tokens.ids[-4096:]).sum())}))
 """
 
 
@@ -101,7 +102,8 @@ def main() -> None:
             print(
                 f"{workers} processes: {megabytes / found['tokenize_s']:6.1f} MB/s, {found['tokens']:,} tokens; the "
                 f"pass before it {megabytes / found['survey_s']:.0f} MB/s; peak {found['peak_mb']:.0f} MB, the largest "
-                f"worker {found['largest_worker_mb']:.0f} MB"
+                f"worker {found['largest_worker_mb']:.0f} MB; CPU time {found['cpu_s'][0]:.1f} s here and "
+                f"{found['cpu_s'][1]:.1f} s in the workers"
             )
         whole, killed = sorted((folder / f"cache-{workers}").rglob("*.tokens")), folder / "killed"
         lost = kill_halfway(start(text, options.tokenizer, killed, workers), killed, len(whole) // 2)

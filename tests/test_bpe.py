@@ -280,3 +280,16 @@ def test_words_that_are_kept_take_bounded_memory():
     text = "".join(f" {number:x}" for number in range(bpe.CACHE_BYTES // 256))
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(tokenizer._words) < bpe.CACHE_BYTES // 256
+
+
+@given(text=texts, more=texts, longest=st.integers(1, 5), prefix_space=st.booleans())
+def test_a_safe_cut_leaves_the_words_as_they_are_whatever_follows(text, more, longest, prefix_space):
+    for added in ([END_OF_TEXT], [END_OF_TEXT, "e s", " \n", "!"], []):
+        splitter = Splitter(added, longest=longest, prefix_space=prefix_space)
+        place = splitter.safe_cut(text)
+        assert splitter.split(text[:place]) + splitter.split(text[place:] + more) == splitter.split(text + more)
+
+
+def test_a_safe_cut_is_found_near_the_end_of_any_prose():
+    assert TOKENIZER.safe_cut(ENGLISH) > len(ENGLISH) - 200
+    assert TOKENIZER.safe_cut("中" * 100) == TOKENIZER.safe_cut("   ") == 0

@@ -164,12 +164,13 @@ def test_csv_counts_rows_of_the_wrong_width_and_quotes_out_of_place(tmp_path):
 
 def test_a_quote_that_never_closes_is_an_error_and_not_one_long_field(tmp_path, monkeypatch):
     path = write(tmp_path / "a.csv", 'id,text\n1,one\n2,"open\n' + "3,three\n" * 50)
-    with pytest.raises(FileFormatError, match=r"a.csv:3: a quoted field .* does not end"):
+    with pytest.raises(FileFormatError, match=r"a.csv:3: the file ends inside a quoted field"):
         documents(path)
     monkeypatch.setattr("tinylm.data.readers.delimited.MAX_RECORD", 100)
     limit = csv.field_size_limit()
-    with pytest.raises(FileFormatError, match=r"a.csv:3: a quoted field .* does not end"):
-        documents(path)
+    for content in ('id,text\n1,one\n2,"open\n' + "3,three\n" * 50, "id,text\n" + '"many\n","fields\n",' * 50):
+        with pytest.raises(FileFormatError, match=r"a.csv:\d+: a row of more than 100 bytes .* never closed"):
+            documents(write(path, content))
     assert csv.field_size_limit() == limit
 
 
@@ -195,6 +196,8 @@ def test_files_without_a_single_usable_record_are_refused(tmp_path):
         documents(write(tmp_path / "a.jsonl", '\n{"text": ""}\n'))
     with pytest.raises(TinylmError, match="no text"):
         documents(write(tmp_path / "a.csv", "text\n"))
+    with pytest.raises(FileFormatError, match=r"c\.csv:1: malformed CSV"):
+        documents(write(tmp_path / "c.csv", 'id,"te"xt\n1,a\n'))
     with pytest.raises(FileFormatError, match="'text' is there twice"):
         documents(write(tmp_path / "b.csv", "text,text\na,b\n"))
     for suffix in (".jsonl", ".csv", ".txt"):

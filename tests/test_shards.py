@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -16,11 +17,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm.data import Corpus, LanguageModelBatches, ShardedIds, encoding, open_corpus, tokenize_corpus, tokenizing
+from tinylm.data import (
+    Corpus,
+    LanguageModelBatches,
+    ShardedIds,
+    encoding,
+    open_corpus,
+    tokenize_corpus,
+    tokenizing,
+    workers,
+)
 from tinylm.data.encoding import cut_into_blocks
 from tinylm.data.readers import Piece
 from tinylm.errors import TinylmError
-from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer
+from tinylm.text import BPETokenizer, ByteTokenizer, CharTokenizer, Tokenizer, train_bpe
 
 
 class WordTokenizer(ByteTokenizer):
@@ -50,7 +60,8 @@ def small(monkeypatch):
     monkeypatch.setattr(tokenizing, "SHARD", 20)
 
 
-TOKENIZERS = [ByteTokenizer(), CharTokenizer("ab \n中"), WordTokenizer()]
+BPE = train_bpe(["ab ba\nab abba 中 ab\n\n中ab " * 9], 280)
+TOKENIZERS = [ByteTokenizer(), CharTokenizer("ab \n中"), WordTokenizer(), BPE]
 TEXTS = st.lists(st.text("ab \n中", max_size=40), min_size=1, max_size=6).map(lambda texts: [*texts, "a"])
 
 
@@ -62,10 +73,10 @@ def test_blocks_are_the_documents_whatever_the_pieces_and_no_block_is_large(text
         patch.setattr(encoding, "BLOCK", block)
         blocks = list(cut_into_blocks(corpus.pieces(size), tokenizer))
         assert blocks == list(cut_into_blocks(corpus.pieces(1000), tokenizer))
-    parts = [encoding.encode_block(part, tokenizer, np.dtype("uint8")) for part in blocks]
+    parts = [encoding.encode_block(part, tokenizer, np.dtype("uint16")) for part in blocks]
     assert [id for ids, _ in parts for id in ids.tolist()] == encode_whole(texts, tokenizer)
     assert sum(len(ends) for _, ends in parts) == len(texts)
-    if not isinstance(tokenizer, WordTokenizer):
+    if not isinstance(tokenizer, WordTokenizer | BPETokenizer):
         assert all(part.size <= 2 * block + 1 for part in blocks)
 
 
@@ -136,9 +147,9 @@ def test_processes_give_the_ids_of_one_in_order(tmp_path, small):
 
 def test_an_error_in_a_process_is_the_error_of_one(tmp_path, small):
     corpus = Corpus("c", ["ab" * 40, "ab" * 40 + "X"])
-    for workers in (1, 2):
+    for number in (1, 2):
         with pytest.raises(TinylmError, match=r"document 2, after \d+ characters: unknown character 'X'"):
-            tokenize_corpus(corpus, CharTokenizer("ab\n"), tmp_path, workers=workers)
+            tokenize_corpus(corpus, CharTokenizer("ab\n"), tmp_path, workers=number)
 
 
 class Dies(ByteTokenizer):
@@ -167,6 +178,7 @@ def test_a_tokenizer_that_cannot_be_sent_and_a_wrong_number_are_refused(tmp_path
 
 SCRIPT = """
 import sys, time
+from pathlib import Path
 from tinylm.data import encoding, open_corpus, tokenize_corpus, tokenizing
 from tinylm.text import ByteTokenizer
 
@@ -176,7 +188,7 @@ class Slow(ByteTokenizer):
         return super().encode(text)
 
 encoding.BLOCK, tokenizing.BLOCK, tokenizing.SHARD = 50, 50, 200
-tokenize_corpus(open_corpus(sys.argv[1]), Slow(), sys.argv[2] and __import__("pathlib").Path(sys.argv[2]), workers=1)
+tokenize_corpus(open_corpus(sys.argv[1]), Slow(), Path(sys.argv[2]), workers=1)
 print("done")
 """
 
@@ -267,3 +279,43 @@ def test_a_piece_is_a_text_and_whether_it_ends_its_document():
         Piece("c", False),
         Piece("", True),
     ]
+
+
+def test_an_index_that_lacks_a_shard_is_not_believed(tmp_path, small):
+    corpus = Corpus("c", ["ab" * 100])
+    tokenize_corpus(corpus, ByteTokenizer(), tmp_path)
+    (path,) = tmp_path.rglob("index.json")
+    good = path.read_text()
+    index = json.loads(good)
+    path.write_text(json.dumps({**index, "shards": index["shards"][:-1]}))
+    assert bytes(np.asarray(tokenize_corpus(corpus, ByteTokenizer(), tmp_path).ids)) == b"ab" * 100
+    assert path.read_text() == good
+
+
+@pytest.mark.parametrize(("fast", "elsewhere"), [(0.0, 0), (float("inf"), 1)])
+def test_other_processes_are_started_only_where_they_help(tmp_path, small, monkeypatch, fast, elsewhere):
+    started: list[int] = []
+    real = workers._encode_elsewhere
+    monkeypatch.setattr(workers, "_encode_elsewhere", lambda *given: started.append(1) or real(*given))
+    monkeypatch.setattr(workers, "FAST", fast)
+    tokens = tokenize_corpus(Corpus("c", ["ab" * 100]), ByteTokenizer(), tmp_path / "long")
+    assert bytes(np.asarray(tokens.ids)) == b"ab" * 100
+    tokenize_corpus(Corpus("c", ["ab"]), ByteTokenizer(), tmp_path / "short")
+    assert len(started) == elsewhere
+
+
+def test_a_frozen_app_encodes_by_itself(tmp_path, small, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(workers, "_encode_elsewhere", None)
+    assert len(tokenize_corpus(Corpus("c", ["ab" * 100]), ByteTokenizer(), tmp_path, workers=2)) == 200
+
+
+def test_a_kill_before_the_index_costs_no_encoding(tmp_path, small, monkeypatch):
+    corpus = Corpus("c", ["ab" * 100])
+    tokenize_corpus(corpus, ByteTokenizer(), tmp_path)
+    (path,) = tmp_path.rglob("index.json")
+    good = path.read_text()
+    path.unlink()
+    monkeypatch.setattr(workers, "encode_block", None)
+    assert bytes(np.asarray(tokenize_corpus(corpus, ByteTokenizer(), tmp_path).ids)) == b"ab" * 100
+    assert path.read_text() == good

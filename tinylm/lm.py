@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinylm.autograd import no_grad
-from tinylm.data import open_corpus, tokenize_corpus
+from tinylm.data import Progress, open_corpus, tokenize_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
 from tinylm.formats import load_model, load_model_tokenizer, read_model_config, save_model
@@ -139,17 +139,21 @@ class LM:
         return Score(tokens, log_probabilities(self.model, ids).tolist())
 
     def evaluate(
-        self, data: str | PathLike[str] | Sequence[str | PathLike[str]], *, text_column: str = "text"
+        self,
+        data: str | PathLike[str] | Sequence[str | PathLike[str]],
+        *,
+        text_column: str = "text",
+        progress: Progress | None = None,
     ) -> dict[str, float]:
         """The metrics of language modelling on files and folders: loss, perplexity, bits per byte, accuracy.
 
-        data, text_column: as `tinylm.data.open_corpus` takes them. Records that cannot be used are skipped with a
-        RuntimeWarning that says how many and why.
+        data, text_column: as `tinylm.data.open_corpus` takes them. progress: told how far the reading of large data is.
+        Records that cannot be used are skipped with a RuntimeWarning that says how many and why.
         """
         corpus = open_corpus(data, text_column=text_column)
-        for message in corpus.survey().omissions:
+        for message in corpus.survey(progress).omissions:
             warnings.warn(message, RuntimeWarning, stacklevel=2)
-        tokens = tokenize_corpus(corpus, self.tokenizer, cache_folder() / "tokens")
+        tokens = tokenize_corpus(corpus, self.tokenizer, cache_folder() / "tokens", progress=progress)
         split, _ = tokens.split(0.0)
         if len(split) < 2:
             raise TinylmError("a text of one token predicts nothing; give a longer one")

@@ -6,6 +6,7 @@ from .corpora import Corpus, Omissions, builtin_corpus, open_corpus
 from .mixture import Batches, MixedBatches
 from .packing import PackedBatches
 from .readers import READERS, TEXT_SUFFIXES
+from .statistics import CorpusStatistics, LengthDistribution, TokenStatistics, measure_corpus, measure_tokens
 from .survey import Progress, Survey
 from .tokenizing import tokenize_corpus
 from .tokens import CorpusTokens, ShardedIds, TokenSplit
@@ -17,8 +18,10 @@ __all__ = [
     "Batches",
     "ContinuedBatches",
     "Corpus",
+    "CorpusStatistics",
     "CorpusTokens",
     "LanguageModelBatches",
+    "LengthDistribution",
     "MixedBatches",
     "Omissions",
     "PackedBatches",
@@ -26,7 +29,10 @@ __all__ = [
     "ShardedIds",
     "Survey",
     "TokenSplit",
+    "TokenStatistics",
     "builtin_corpus",
+    "measure_corpus",
+    "measure_tokens",
     "open_corpus",
     "tokenize_corpus",
 ]

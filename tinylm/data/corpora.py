@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from ..errors import FileFormatError, TinylmError
 from .paths import find_files
 from .readers import Piece, Skipped, TextFile, read
 from .readers.plain import unix_newlines
-from .repeats import Repeats
+from .repeats import DIGEST_BYTES, Repeats
 from .survey import FileStates, Progress, Survey, file_states, recall, remember, reporter, take_survey
 
 __all__ = ["Corpus", "Omissions", "builtin_corpus", "open_corpus"]
@@ -84,7 +85,7 @@ class Corpus:
             whole = True  # a record comes in one piece; plain text ends with an empty one
             for piece in self._read(source, size, on_read, omissions):
                 omissions.records += piece.ends
-                if repeats and piece.text and piece.ends and whole and repeats.seen(piece.text):
+                if repeats and piece.text and piece.ends and whole and repeats.seen(_digest(piece.text)):
                     omissions.repeated += 1
                     continue
                 whole = piece.ends
@@ -126,11 +127,13 @@ class Corpus:
             self._states = states = self.file_states()
             texts = [source for source in self.sources if isinstance(source, str)]
             options = [self.text_column, self.strict, self.deduplicate, texts]
-            self._survey = recall(states, options) or self._take_survey(states, progress)
-            remember(self._survey, states, options)
+            self._survey = recall(states, options)
+            if self._survey is None:
+                self._survey = self._take_survey(progress)
+                remember(self._survey, states, options)
         return self._survey
 
-    def _take_survey(self, states: FileStates, progress: Progress | None) -> Survey:
+    def _take_survey(self, progress: Progress | None) -> Survey:
         omissions = Omissions()
         pieces = self.pieces(on_read=reporter(progress, "reading", self.n_bytes), omissions=omissions)
         survey = take_survey(pieces, omissions.messages)
@@ -177,6 +180,10 @@ class Corpus:
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r}, {len(self.sources)} source{'s' * (len(self.sources) != 1)})"
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=DIGEST_BYTES).digest()
 
 
 def _complaint(path: Path, skipped: Skipped) -> FileFormatError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 
-__all__ = ["Repeats"]
+__all__ = ["DIGEST_BYTES", "Repeats"]
 
+DIGEST_BYTES = 16
+_DTYPE = f"S{DIGEST_BYTES}"  # compared with trailing zero bytes, as all are this long
 _RECENT = 1 << 18  # hashes kept one by one (25 MB) before they join the sorted ones
 
 
@@ -18,21 +18,20 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self._sorted = np.zeros(0, "S16")  # compared with trailing zero bytes, as all have 16
+        self._sorted = np.zeros(0, _DTYPE)
         self._recent: set[bytes] = set()
 
-    def seen(self, text: str) -> bool:
-        """Whether this text has been asked about before."""
-        digest = hashlib.blake2b(text.encode("utf-8"), digest_size=16).digest()
+    def seen(self, digest: bytes) -> bool:
+        """Whether this hash, BLAKE2b of `DIGEST_BYTES`, has been asked about before."""
         if digest in self._recent or self._among_sorted(digest):
             return True
         self._recent.add(digest)
         if len(self._recent) >= max(_RECENT, len(self._sorted) // 4):
-            self._sorted = np.sort(np.concatenate([self._sorted, np.array(list(self._recent), "S16")]))
+            self._sorted = np.sort(np.concatenate([self._sorted, np.array(list(self._recent), _DTYPE)]))
             self._recent.clear()
         return False
 
     def _among_sorted(self, digest: bytes) -> bool:
-        key = np.array(digest, "S16")
+        key = np.array(digest, _DTYPE)
         at = int(self._sorted.searchsorted(key))
         return at < len(self._sorted) and bool(self._sorted[at] == key)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..files import cache_folder, read_json, write_atomically
+from .characters import CharacterCounts
 from .readers import Piece
 
 __all__ = ["FileStates", "Progress", "Survey", "file_states", "recall", "remember", "reporter", "take_survey"]
@@ -43,17 +44,18 @@ class Survey:
 def take_survey(pieces: Iterable[Piece], omissions: Callable[[], Iterable[str]]) -> Survey:
     """Read all pieces; `omissions` is asked after the last."""
     digest = hashlib.blake2b(digest_size=16)
-    seen = np.zeros(0x110000, bool)
+    characters = CharacterCounts()
     documents, between = 0, False
     for text, ends in pieces:
         if between:
             digest.update(b"\xff")  # no byte of UTF-8
         digest.update(text.encode("utf-8", "surrogatepass"))
-        seen[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")] = True
+        characters.add(text)
         documents, between = documents + ends, ends
-    seen[ord("\n")] |= documents > 1
-    characters = np.flatnonzero(seen).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    return Survey(digest.hexdigest(), characters, documents, tuple(omissions()))
+    if documents > 1:
+        characters.add("\n")  # joins them
+    distinct = "".join(map(chr, np.flatnonzero(characters.counts())))
+    return Survey(digest.hexdigest(), distinct, documents, tuple(omissions()))
 
 
 def reporter(progress: Progress | None, what: str, total: int) -> Callable[[int], None]:

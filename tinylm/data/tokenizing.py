@@ -1,7 +1,7 @@
 """A corpus as token ids in a folder, made once: in bounded memory, by several processes, and kept whatever stops it.
 
     KEY/00000.tokens, 00001.tokens, ...   the shards, each of the ids of so many characters (see `shards.py`)
-    KEY/index.json                        written last: the sizes and times of the shards
+    KEY/index.json                        written last: the count of ids, the sizes and times of the shards
 
 KEY goes by the documents and the tokenizer. What a kill leaves are whole shards: the next start makes those that lack.
 """
@@ -28,7 +28,7 @@ from .readers.archives import OnRead
 from .shards import VERSION, Shard, open_shard, write_shard
 from .survey import Progress, reporter
 from .tokens import CorpusTokens, ShardedIds
-from .workers import cpu_count, encode_blocks
+from .workers import encode_blocks
 
 __all__ = ["tokenize_corpus"]
 
@@ -48,7 +48,7 @@ def tokenize_corpus(
 
     cache: a folder, made where it is missing; None is `cache_folder()`/tokens. What is there goes by the content of the
     corpus and the tokenizer, so a change in either makes another; a damaged shard is made anew. workers: processes that
-    encode, 0 for one a processor. progress: told of the bytes that are read.
+    encode, 0 for as many as help. progress: told of the bytes that are read.
     Where the cache cannot be written, up to 64 MiB of ids stay in memory, with a RuntimeWarning; more is a
     TinylmError. Raises TinylmError for text that the tokenizer cannot express.
     """
@@ -57,7 +57,7 @@ def tokenize_corpus(
     corpus.survey(progress)
     made = _Folder(cache_folder() / "tokens" if cache is None else Path(cache), corpus, tokenizer)
     try:
-        shards = made.open() or made.make(workers or cpu_count(), progress)
+        shards = made.open() or made.make(workers, progress)
     except OSError as error:
         shards = [_in_memory(corpus, tokenizer, made.dtype, error)]
     return _joined(shards, tokenizer)
@@ -76,17 +76,19 @@ class _Folder:
     def open(self) -> list[Shard] | None:
         """The shards where all are there; one whose size or time is not as it was written is read and verified."""
         try:
-            written = read_json(self.path / "index.json")["shards"]
-            return [
-                self._open_shard(number, verify=self._state(number) != state) for number, state in enumerate(written)
+            index = read_json(self.path / "index.json")
+            shards = [
+                self._open_shard(number, verify=self._state(number) != state)
+                for number, state in enumerate(index["shards"])
             ]
+            return shards if _count(shards) == index["tokens"] else None
         except (OSError, FileFormatError, TypeError, KeyError):
             return None  # not there yet, or damaged
 
     def make(self, workers: int, progress: Progress | None) -> list[Shard]:
         """Write the shards that are not there whole, then the index. Raises OSError where the disk fails."""
         self.path.mkdir(parents=True, exist_ok=True)
-        there = [int(path.stem) for path in self.path.glob("*.tokens")]
+        there = [int(path.stem) for path in self.path.glob("*.tokens") if path.stem.isdigit()]
         numbers = {number for number in there if self._is_whole(number)}
         missing = self._missing_blocks(frozenset(numbers), reporter(progress, "tokenizing", self.corpus.n_bytes))
         with closing(encode_blocks(missing, self.tokenizer, self.dtype, workers)) as encoded:
@@ -95,7 +97,8 @@ class _Folder:
                 write_shard(self._name(number), parts, self.dtype, number, self.key, self.corpus.check_unchanged)
                 numbers.add(number)
         shards = [self._open_shard(number, verify=False) for number in sorted(numbers)]
-        index = {"format": "tinylm tokens", "version": VERSION, "shards": [self._state(n) for n in sorted(numbers)]}
+        states = [self._state(number) for number in sorted(numbers)]
+        index = {"format": "tinylm tokens", "version": VERSION, "tokens": _count(shards), "shards": states}
         write_atomically(self.path / "index.json", json.dumps(index, indent=1).encode("ascii"))
         return shards
 
@@ -126,6 +129,10 @@ class _Folder:
         """What shows that a shard is as it was when it was written."""
         stat = self._name(number).stat()
         return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _count(shards: list[Shard]) -> int:
+    return sum(len(shard.ids) for shard in shards)
 
 
 def _joined(shards: list[Shard], tokenizer: Tokenizer) -> CorpusTokens:

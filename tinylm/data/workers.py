@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,15 +21,15 @@ from ..errors import TinylmError
 from ..text import Tokenizer
 from .encoding import Block, Encoded, encode_block
 
-__all__ = ["cpu_count", "encode_blocks"]
+__all__ = ["encode_blocks"]
 
-PARALLEL_FROM = 4  # blocks; fewer are encoded before another process has started
+TRIED = 4  # blocks that are encoded here, to see how fast that is, before other processes are started
+FAST = 50e6  # characters a second; sending a text to another process and its ids back costs about as much
 
 Label = TypeVar("Label")
-T = TypeVar("T")
 
 
-def cpu_count() -> int:
+def _cpu_count() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -38,15 +39,27 @@ def encode_blocks(
 ) -> Generator[tuple[Label, Encoded], None, None]:
     """The ids of each block beside its label, in the order of the blocks, encoded by so many processes.
 
-    A few blocks, and one worker, are encoded in this process. Raises what `encode_block` raises.
+    workers: 1 is this process alone; 0 is one for each processor, or this one alone where the tokenizer is so fast
+    that others would not help, or the text is over before they have started. Raises what `encode_block` raises.
     """
-    first = deque(islice(blocks, PARALLEL_FROM))
-    few = len(first) < PARALLEL_FROM
-    blocks = chain(_drained(first), blocks)
-    if workers == 1 or few:
-        for label, block in blocks:
-            yield label, encode_block(block, tokenizer, dtype)
-        return
+    if getattr(sys, "frozen", False) or not sys.executable:
+        workers = 1  # of an app that is frozen or embeds Python, the executable is no Python that could be started
+    characters, seconds = 0, 0.0
+    for label, block in blocks if workers == 1 else islice(blocks, 0 if workers else TRIED):
+        begin = time.perf_counter()
+        encoded = encode_block(block, tokenizer, dtype)
+        seconds += time.perf_counter() - begin
+        characters += block.size
+        yield label, encoded
+    if workers == 0 and characters > FAST * seconds:
+        yield from encode_blocks(blocks, tokenizer, dtype, 1)
+    elif (first := next(blocks, None)) is not None:
+        yield from _encode_elsewhere(chain([first], blocks), tokenizer, dtype, workers or _cpu_count())
+
+
+def _encode_elsewhere(
+    blocks: Iterator[tuple[Label, Block]], tokenizer: Tokenizer, dtype: np.dtype, workers: int
+) -> Generator[tuple[Label, Encoded], None, None]:
     with _Pool(tokenizer, dtype, workers) as pool:
         waiting: deque[tuple[Label, Future[Encoded]]] = deque()
         for label, block in blocks:
@@ -56,11 +69,6 @@ def encode_blocks(
                 yield done, future.result()
         for done, future in waiting:
             yield done, future.result()
-
-
-def _drained(queue: deque[T]) -> Iterator[T]:
-    while queue:
-        yield queue.popleft()
 
 
 class _Pool:

@@ -19,6 +19,7 @@ from tinylm.data import (
     TokenSplit,
     tokenize_corpus,
 )
+from tinylm.errors import TinylmError
 from tinylm.metrics import LanguageMetrics
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
@@ -70,9 +71,7 @@ class LanguageModelling:
         self.batch_size, self.context, self.label_smoothing = batch_size, context, label_smoothing
         self.evaluation_context = context
         self.sources = tuple(sources)
-        batches = [
-            PACKINGS[packing](source.train, batch_size=batch_size, context=context, seed=seed) for source in sources
-        ]
+        batches = [self._batches_of(source, packing, seed) for source in sources]
         self.messages = [found.summary() for found in batches if isinstance(found, PackedBatches)]
         weights = [source.weight for source in sources]
         self._batches: Batches = (
@@ -102,6 +101,12 @@ class LanguageModelling:
             label_smoothing=settings.label_smoothing,
             packing=settings.packing,
         )
+
+    def _batches_of(self, source: Source, packing: str, seed: int) -> Batches:
+        try:
+            return PACKINGS[packing](source.train, batch_size=self.batch_size, context=self.context, seed=seed)
+        except TinylmError as error:
+            raise TinylmError(f"{source.name}: {error}") from None
 
     @property
     def n_tokens(self) -> int:

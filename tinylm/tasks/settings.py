@@ -58,7 +58,7 @@ class TrainSettings:
     deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
     weights: tuple[float, ...] = ()  # one for each of `data`, how often a row is of it; all are one text where empty
     packing: str = "stream"  # windows anywhere in the text, or of whole documents
-    workers: int = 0  # processes that tokenize large data; 0 for one a processor
+    workers: int = 0  # processes that tokenize large data; 0 for as many as help
     tokenizer: str = "chars"  # chars, bytes, bpe, or where one lies: a tokenizer.json, a model or run folder
     vocab_size: int = 2048  # tokens that bpe learns, at most
     validation: float = 0.1  # the last share of the text, held out

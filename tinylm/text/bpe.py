@@ -94,6 +94,9 @@ class BPETokenizer(Tokenizer):
         self._check_text(text)
         return np.concatenate([*self.encode_chunks([text]), np.zeros(0, np.int32)])
 
+    def safe_cut(self, text: str) -> int:
+        return self._splitter.safe_cut(text)
+
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
         """The ids of a text that arrives in pieces: `encode` of the whole, whatever the pieces, in bounded memory."""
         for words in self._splitter.stream(self._checked(chunks)):

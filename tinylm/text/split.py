@@ -59,6 +59,21 @@ class Splitter:
         words, _, _ = self._advance(rest, inside, final=True)
         yield words
 
+    def safe_cut(self, text: str) -> int:
+        """The last place where `text` may be cut so that the words of both parts are those of the whole; 0 for none.
+
+        That is before white space after something else, whatever follows the text: no word begins before a space and
+        ends behind it. An added text that may lie across the place is looked for around it.
+        """
+        marks = " " if self._prefix_space else " \n"  # a part that begins with a newline would get a space before it
+        around = self._longest_added - 1
+        place = len(text) - around
+        while (place := max(text.rfind(mark, 1, place) for mark in marks)) > 0:
+            inside = self._added.search(text, place - around if place > around else 0, place + around)
+            if not text[place - 1].isspace() and not inside:
+                return place
+        return 0
+
     def _advance(self, text: str, inside: bool, *, final: bool = False) -> tuple[list[str], str, bool]:
         """The words that stay what they are whatever follows the text, the rest of it, and where that lies."""
         # An added token that begins before this place lies in the text as a whole, and so would any longer one.

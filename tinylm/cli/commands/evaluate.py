@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import warnings
+from contextlib import closing
 from typing import Any
 
 import tinylm
@@ -30,9 +31,12 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the metrics."""
-    with warnings.catch_warnings(record=True) as caught:
+    from ..progress import ReadingBar
+
+    with warnings.catch_warnings(record=True) as caught, closing(ReadingBar()) as bar:
         warnings.simplefilter("always", RuntimeWarning)
-        metrics = tinylm.load(options.model).evaluate(options.data, text_column=options.text_column)
+        lm = tinylm.load(options.model)
+        metrics = lm.evaluate(options.data, text_column=options.text_column, progress=bar)
     for warning in caught:
         print(f"tinylm: warning: {warning.message}", file=sys.stderr)
     if options.json:

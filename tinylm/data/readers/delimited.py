@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from ...errors import FileFormatError
 from .base import MAX_RECORD, Piece, Skipped, TextFile, check_column, lines, record
@@ -28,36 +27,42 @@ def read_tsv(file: TextFile) -> Iterator[Piece | Skipped]:
 
 
 def _read(file: TextFile, delimiter: str) -> Iterator[Piece | Skipped]:
-    # Bytes that are not UTF-8 become lone surrogates, which `record` refuses in the text and nowhere else.
-    texts = (line.decode("utf-8", "surrogateescape") for _, line in lines(file))
-    rows = _rows(file, csv.reader(texts, delimiter=delimiter, strict=True))
     header: list[str] | None = None
-    for number, row in rows:
-        if isinstance(row, str):
+    for number, row in _rows(file, delimiter):
+        if header is None:
+            header, at = _check_header(file, row, number)
+        elif isinstance(row, str):
             yield Skipped(number, row)
-        elif header is None:
-            check_column(file.path, file.column, row, line=number)
-            if Counter(row)[file.column] > 1:
-                raise FileFormatError(file.path, f"the column {file.column!r} is there twice", line=number)
-            header, at = row, row.index(file.column)
         elif len(row) != len(header):
             yield Skipped(number, f"a row of {len(row)} fields, expected {len(header)} as in the header")
         else:
             yield record(row[at], number, file.column)
 
 
-def _rows(file: TextFile, reader: Any) -> Iterator[tuple[int, list[str] | str]]:
+def _check_header(file: TextFile, row: list[str] | str, number: int) -> tuple[list[str], int]:
+    """The names of the columns, and which of them is the text."""
+    if isinstance(row, str):
+        raise FileFormatError(file.path, row, line=number)
+    check_column(file.path, file.column, row, line=number)
+    if Counter(row)[file.column] > 1:
+        raise FileFormatError(file.path, f"the column {file.column!r} is there twice", line=number)
+    return row, row.index(file.column)
+
+
+def _rows(file: TextFile, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
     """Each row that is not blank with the line it begins in; a text is what is wrong with one."""
+    texts = _RowLines(file)
+    reader = csv.reader(texts, delimiter=delimiter, strict=True)
     while True:
-        number = reader.line_num + 1
+        number, texts.size = reader.line_num + 1, 0
         limit = csv.field_size_limit(MAX_RECORD)  # it belongs to the whole process: ours for this row alone
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            if "field larger" in str(error) or "unexpected end" in str(error):
-                reason = f"a quoted field that begins in this row does not end ({error})"
+            if "unexpected end" in str(error):
+                reason = "the file ends inside a quoted field that begins in this row"
                 raise FileFormatError(file.path, reason, line=number) from None
             yield number, f"malformed CSV: {error}"
             continue
@@ -65,3 +70,24 @@ def _rows(file: TextFile, reader: Any) -> Iterator[tuple[int, list[str] | str]]:
             csv.field_size_limit(limit)
         if row:
             yield number, row
+
+
+class _RowLines:
+    """The lines of a file for the csv module, and the characters taken since `size` was set to 0.
+
+    Bytes that are not UTF-8 become lone surrogates, which `record` refuses in the text and nowhere else.
+    """
+
+    def __init__(self, file: TextFile):
+        self._file, self._lines, self.size = file, lines(file), 0
+
+    def __iter__(self) -> _RowLines:
+        return self
+
+    def __next__(self) -> str:
+        number, line = next(self._lines)
+        self.size += len(line)
+        if self.size > MAX_RECORD:
+            reason = f"a row of more than {MAX_RECORD:,} bytes ends here, or does not end: is a quote never closed?"
+            raise FileFormatError(self._file.path, reason, line=number)
+        return line.decode("utf-8", "surrogateescape")

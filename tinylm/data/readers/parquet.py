@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -62,6 +60,9 @@ def _seekable(file: TextFile) -> Iterator[BinaryIO]:
             yield opened
         file.on_read(file.path.stat().st_size)
         return
+    import shutil  # at first use: they take a while to load
+    import tempfile
+
     with file.open() as packed, tempfile.TemporaryFile() as unpacked:
         shutil.copyfileobj(packed, unpacked, 1 << 20)
         unpacked.seek(0)
