@@ -351,7 +351,9 @@ MISTAKES = {
     "an unknown loss": (lambda: word_model(loss="cross"), "cannot interpret loss"),
     "an unknown metric": (lambda: word_model(metrics=["f2"]).fit(IDS, KINDS), "cannot interpret metric 'f2'"),
     "other lengths": (compiled_with(y=KINDS[:-1]), "'x' sizes: 40, 'y' sizes: 39"),
-    "no samples": (compiled_with(x=IDS[:0], y=KINDS[:0]), "no samples"),
+    "nothing to predict": (lambda: Sequential([layers.Dense(3)]).predict(np.ones((0, 2))), "no samples"),
+    "channels of no size": (lambda: Sequential([layers.Input((None,)), layers.Dense(3)]).build(), "must have a size"),
+    "no samples": (compiled_with(x=IDS[:0], y=KINDS[:0]), "holds no samples"),
     "rows of other lengths": (compiled_with(x=[[1, 2], [3]], y=[0, 1]), "pad_sequences"),
     "texts": (compiled_with(x=["a", "b"], y=[0, 1]), "array of numbers"),
     "a single number": (compiled_with(x=3), "single number"),
@@ -428,6 +430,11 @@ def test_a_stateful_layer_wants_batches_of_one_size():
     model.predict(np.ones((4, T, 2), np.float32))
     with pytest.raises(TinylmError, match="the last one had 4 rows, this one 3"):
         model.predict(np.ones((3, T, 2), np.float32))
+
+
+def test_the_number_of_steps_may_change_from_call_to_call():
+    model = Sequential([layers.LSTM(3)])
+    assert model.predict(np.ones((4, T, 2))).shape == model.predict(np.ones((4, T + 3, 2))).shape == (4, 3)
 
 
 def test_train_on_batch_takes_one_step():

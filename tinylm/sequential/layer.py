@@ -155,13 +155,9 @@ class Layer(ABC):
     def _expect_axes(self, shape: Shape, axes: int) -> None:
         if len(shape) != axes:
             raise TinylmError(
-                f"{self._title}: incompatible input: expected ndim={axes + 1}, found ndim={len(shape) + 1}. "
+                f"{type(self).__name__}: incompatible input: expected ndim={axes + 1}, found ndim={len(shape) + 1}. "
                 f"Full shape received: {(None, *shape)}"
             )
-
-    @property
-    def _title(self) -> str:
-        return type(self).__name__ + (f" {self.name!r}" if self.name else "")
 
 
 def check_positive(layer: str, argument: str, value: Any) -> None:

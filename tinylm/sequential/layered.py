@@ -60,9 +60,11 @@ class Layered:
             raise TinylmError("the model has no layers; add some")
         first, built = FirstWeights(self.seed), []
         for layer, before in zip(self.layers, self._shapes(shape), strict=False):
-            built.append(layer.build(before[-1] or 0 if before else 0, first))
+            built.append(layer.build(_last_size(layer, before), first))
         self._stack = Stack(built)
-        self.input = self.input or Input((None,) if isinstance(self.layers[0], Embedding) else shape)
+        # The number of steps may change from call to call; ids have steps alone.
+        channels = () if isinstance(self.layers[0], Embedding) else shape[-1:]
+        self.input = self.input or Input((None,) * (len(shape) - len(channels)) + channels)
 
     def _shapes(self, shape: Shape) -> list[Shape]:
         """The shapes before, between and after the layers."""
@@ -126,6 +128,8 @@ class Layered:
     def inputs(self, x: Any) -> np.ndarray:
         """The inputs as the first layer takes them; the model is built by the first ones it sees."""
         array = as_array("x", x)
+        if not len(array):
+            raise TinylmError("x holds no samples; give at least one")
         if not self.built:
             self.build((None, *self.input.shape) if self.input else array.shape)
         assert self.input is not None
@@ -137,6 +141,17 @@ class Layered:
         if isinstance(self.layers[0], Embedding):
             return _ids(array, self.layers[0])
         return array.astype(next(iter(self.stack.parameters())).dtype if self.get_weights() else np.float32, copy=False)
+
+
+def _last_size(layer: Layer, shape: Shape) -> int:
+    """The size of the last axis of a layer's input; 0 for an Embedding, which has no need of it."""
+    if isinstance(layer, Embedding):
+        return 0
+    if not shape or shape[-1] is None:
+        raise TinylmError(
+            f"{type(layer).__name__}: the last axis of its input must have a size; received {(None, *shape)}"
+        )
+    return shape[-1]
 
 
 def _ids(array: np.ndarray, embedding: Embedding) -> np.ndarray:

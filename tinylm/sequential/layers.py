@@ -104,8 +104,6 @@ class Dense(Layer):
         check_initializer("Dense", "bias_initializer", self.bias_initializer)
 
     def output_shape(self, shape: Shape) -> Shape:
-        if not shape or shape[-1] is None:
-            raise TinylmError(f"{self._title}: the last axis of its input must have a size; received {(None, *shape)}")
         return (*shape[:-1], self.units)
 
     def make(self, input_size: int, first: FirstWeights) -> BuiltLayer:
