@@ -30,6 +30,13 @@ KINDS = rng.integers(0, 4, N)
 REAL = rng.normal(size=(N, 3))
 
 
+@pytest.fixture(autouse=True)
+def _doubles():
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx("float32")
+
+
 def last_word(*recurrent):
     """A classifier of sequences by the recurrent layers."""
     return lambda L: [
@@ -295,10 +302,9 @@ def test_a_stateful_layer_carries_its_state_as_in_keras():
     np.testing.assert_allclose(ours.predict(VECTORS, 16), theirs.predict(VECTORS, 16, verbose=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{}, {"use_bias": False}])
+@pytest.mark.parametrize("settings", [{}, {"value_dim": 3}, {"use_bias": False}])
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_of_a_sequence_to_itself_is_that_of_keras(settings, causal):
-    keras.config.set_floatx("float64")
     inputs = keras.Input((T, 5))
     layer = keras.layers.MultiHeadAttention(2, 4, **settings)
     theirs = keras.Model(inputs, layer(inputs, inputs, use_causal_mask=causal))
