@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -329,3 +330,9 @@ def test_a_schedule_is_what_its_name_says() -> None:
 def test_impossible_settings_are_named(make, words) -> None:
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_the_documentation_has_a_row_for_every_optimizer_and_schedule() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    for name in (*OPTIMIZERS, *SCHEDULES):
+        assert f"| `{name}` |" in page, name

@@ -81,8 +81,8 @@ def orthogonalize(x: np.ndarray, *, rounds: int = 5) -> np.ndarray:
     """
     a, b, c = COEFFICIENTS
     is_tall = x.shape[0] > x.shape[1]
-    x = x.T if is_tall else x  # the smaller of the two products with itself
-    x = x / max(math.sqrt(K.squared_norm(x)), 1e-7)
+    wide = x.T if is_tall else x  # the smaller of its two products with itself
+    x = np.divide(wide, max(math.sqrt(K.squared_norm(x)), 1e-7), order="C")
     for _ in range(rounds):
         gram = K.linear(x, x)  # x x^T, which is its own transpose
         square = K.linear(gram, gram)

@@ -8,14 +8,14 @@ import numpy as np
 
 from tinylm.autograd import Parameter
 
-from .elementwise import ElementwiseOptimizer
 from .optimizer import ParameterGroup, check_shares
+from .sgd import SGD
 
 __all__ = ["RMSprop"]
 
 
-class RMSprop(ElementwiseOptimizer):
-    """v <- decay v + (1 - decay) g^2;   b <- momentum b + g / (sqrt(v) + eps);   p <- p - lr b.
+class RMSprop(SGD):
+    """v <- decay v + (1 - decay) g^2, and a step of SGD with momentum along g / (sqrt(v) + eps).
 
     centered: the running mean of g, squared, is taken from v under the root: an estimate of the variance. The form is
     PyTorch's. Keras': eps_inside_root, the denominator is sqrt(v + eps), and rate_in_velocity, b collects
@@ -35,12 +35,10 @@ class RMSprop(ElementwiseOptimizer):
         rate_in_velocity: bool = False,
         decoupled: bool = False,
     ):
-        check_shares(self, decay=decay, momentum=momentum)
-        needed = {"second_moment": True, "mean": centered, "momentum": momentum}
-        self.buffer_names = tuple(name for name, need in needed.items() if need)
-        super().__init__(parameters, decoupled=decoupled)
-        self.decay, self.momentum, self.centered = decay, momentum, centered
-        self.eps, self.eps_inside_root, self.rate_in_velocity = eps, eps_inside_root, rate_in_velocity
+        check_shares(self, decay=decay)
+        self.buffer_names = ("second_moment", "mean") if centered else ("second_moment",)
+        super().__init__(parameters, momentum=momentum, rate_in_velocity=rate_in_velocity, decoupled=decoupled)
+        self.decay, self.centered, self.eps, self.eps_inside_root = decay, centered, eps, eps_inside_root
 
     def _update_block(
         self, p: np.ndarray, g: np.ndarray, learning_rate: float, buffers: Mapping[str, np.ndarray]
@@ -56,16 +54,7 @@ class RMSprop(ElementwiseOptimizer):
             denominator -= np.square(mean)
             np.maximum(denominator, 0, out=denominator)  # rounding can take it below
         g /= root(denominator, self.eps, inside=self.eps_inside_root)
-        if self.rate_in_velocity:
-            g *= learning_rate
-        if self.momentum:
-            b = buffers["momentum"]
-            b *= self.momentum
-            b += g
-            g[...] = b
-        if not self.rate_in_velocity:
-            g *= learning_rate
-        p -= g
+        super()._update_block(p, g, learning_rate, buffers)
 
 
 def root(v: np.ndarray, eps: float, *, inside: bool) -> np.ndarray:

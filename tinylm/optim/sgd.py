@@ -32,7 +32,8 @@ class SGD(ElementwiseOptimizer):
         decoupled: bool = False,
     ):
         check_shares(self, momentum=momentum)
-        self.buffer_names = ("momentum",) if momentum else ()
+        if momentum:
+            self.buffer_names = (*self.buffer_names, "momentum")
         super().__init__(parameters, decoupled=decoupled)
         self.momentum, self.nesterov, self.rate_in_velocity = momentum, nesterov, rate_in_velocity
 

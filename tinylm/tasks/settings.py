@@ -182,12 +182,12 @@ PRESETS["gru"] = {**PRESETS["lstm"], "model": "gru"}
 # of a few on 300 steps of the default run (benchmarks/bench_optimizers.py).
 OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
     "muon": {"learning_rate": 1e-2, "final_learning_rate": 3e-4, "beta1": 0.95},
-    "lion": {"learning_rate": 6e-4, "final_learning_rate": 2e-5, "weight_decay": 1.0},
+    "lion": {"learning_rate": 1e-3, "final_learning_rate": 3e-5, "weight_decay": 0.3},
     "adafactor": {"learning_rate": 3e-2, "final_learning_rate": 1e-3},
     "adam": {"weight_decay": 0.0},
     "rmsprop": {"learning_rate": 1e-3, "final_learning_rate": 3e-5, "weight_decay": 0.0},
-    "adagrad": {"learning_rate": 3e-2, "final_learning_rate": 1e-3, "weight_decay": 0.0},
-    "sgd": {"learning_rate": 0.3, "final_learning_rate": 1e-2, "weight_decay": 0.0},
+    "adagrad": {"learning_rate": 1e-2, "final_learning_rate": 3e-4, "weight_decay": 0.0},
+    "sgd": {"learning_rate": 0.1, "final_learning_rate": 3e-3, "weight_decay": 0.0},
 }
 
 

@@ -62,4 +62,4 @@ def run(options: argparse.Namespace) -> None:
     if options.plot:
         found.save_plot(options.plot)
         print(f"drawn into {options.plot}")
-    print(f"\nnext: tinylm train --set learning_rate={found.suggested:.1e}")
+    print(f"\nnext, on the same data: tinylm train --set learning_rate={found.suggested:.1e}")
