@@ -97,15 +97,15 @@ def main() -> None:
         os.utime(text, (past, past))  # a file that has just changed is not remembered
         megabytes = text.stat().st_size / 1e6
         print(f"{megabytes:,.0f} MB of text, {options.tokenizer}")
-        for workers in options.workers:
-            found = finish(start(text, options.tokenizer, folder / f"cache-{workers}", workers))
+        for turn, workers in enumerate(options.workers):
+            found = finish(start(text, options.tokenizer, folder / f"cache-{turn}", workers))
             print(
                 f"{workers} processes: {megabytes / found['tokenize_s']:6.1f} MB/s, {found['tokens']:,} tokens; the "
                 f"pass before it {megabytes / found['survey_s']:.0f} MB/s; peak {found['peak_mb']:.0f} MB, the largest "
                 f"worker {found['largest_worker_mb']:.0f} MB; CPU time {found['cpu_s'][0]:.1f} s here and "
                 f"{found['cpu_s'][1]:.1f} s in the workers"
             )
-        whole, killed = sorted((folder / f"cache-{workers}").rglob("*.tokens")), folder / "killed"
+        whole, killed = sorted((folder / f"cache-{turn}").rglob("*.tokens")), folder / "killed"
         lost = kill_halfway(start(text, options.tokenizer, killed, workers), killed, len(whole) // 2)
         kept = {path.name: path.stat().st_mtime_ns for path in killed.rglob("*.tokens")}
         resumed = finish(start(text, options.tokenizer, killed, workers))
