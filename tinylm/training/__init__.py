@@ -14,6 +14,7 @@ from .checkpoints import Checkpoint, discard_checkpoints, load_checkpoint, save_
 from .divergence import stop_on_divergence
 from .interrupts import Interrupts
 from .range_test import RangeTest, check_plot_file, range_test
+from .ranking import Ranking, rank_runs
 from .run_folder import RunFolder, RunSummary, list_runs, read_metrics, summarise
 from .task import StatefulTask, Task
 from .tensorboard import TensorBoard
@@ -25,6 +26,7 @@ __all__ = [
     "Interrupts",
     "NonFiniteError",
     "RangeTest",
+    "Ranking",
     "RunFolder",
     "RunSummary",
     "StatefulTask",
@@ -38,6 +40,7 @@ __all__ = [
     "list_runs",
     "load_checkpoint",
     "range_test",
+    "rank_runs",
     "read_metrics",
     "restore",
     "save_best",

@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +38,7 @@ __all__ = ["RunFolder", "RunSummary", "list_runs", "read_metrics", "summarise"]
 
 CONFIG, PROVENANCE, METRICS, SAMPLES = "config.json", "provenance.json", "metrics.jsonl", "samples.txt"
 END, LOCK = "end.json", "lock"
+REMOVED = ".removed"  # ends the name of a hidden folder that is being removed
 ENDINGS = ("finished", "interrupted", "diverged", "failed")
 
 
@@ -127,6 +130,21 @@ class RunFolder:
                     self.end(state, f"{type(error).__name__}: {error}")
                 raise
 
+    def remove(self) -> None:
+        """Remove the folder and all in it, in one step to all who look: a kill leaves no half of a run.
+
+        Raises TinylmError while a process trains in it, for a link, and for a folder that `create` has not made.
+        """
+        if (name := holder(self.path / LOCK)) is not None:
+            raise TinylmError(f"{self.path} is not removed: {name} trains in it")
+        if self.path.is_symlink() or not (self.path / PROVENANCE).is_file():
+            raise TinylmError(f"{self.path} is not removed: it is no run folder, but a link, or has no {PROVENANCE}")
+        path = self.path.resolve()
+        with disk_errors(path):
+            os.replace(path, path.with_name(f".{path.name}-{secrets.token_hex(4)}{REMOVED}"))
+            for left in path.parent.glob(f".*{REMOVED}"):  # this one, and what a kill has left
+                shutil.rmtree(left)
+
     def end(self, state: str, reason: str = "") -> None:
         """Put down how the run ended: "finished", "interrupted", "diverged" or "failed", and why.
 
@@ -200,7 +218,7 @@ def list_runs(root: str | os.PathLike[str] = "runs") -> list[RunSummary]:
     if not folder.is_dir():
         return []
     with disk_errors(folder):
-        paths = sorted(path for path in folder.iterdir() if path.is_dir())
+        paths = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.endswith(REMOVED))
     return [summarise(path) for path in paths]
 
 
