@@ -98,7 +98,7 @@ BAD_CALLS = [
     (K.attention, (Q[0], Q, Q), {"causal": True}, ValueError, r"q has shape .*, expected \(B, H, T, D\)"),
     (K.attention, (Q, Q[:1], Q[:1]), {"causal": True}, ValueError, "k has shape"),
     (K.attention, (Q, Q, Q[:, :, :2]), {"causal": False}, ValueError, "v has shape"),
-    (K.attention, (Q, Q, Q[..., :0]), {"causal": False}, ValueError, "expected values of at least one number"),
+    (K.attention, (Q, Q, Q[..., :0]), {"causal": False}, ValueError, "expected .*, values of some width"),
     (K.attention, (Q, Q[:, :2], Q[:, :2]), {"causal": False}, ValueError, "q has 3 heads and k 2, expected a multiple"),
     (K.attention, (Q, Q, Q, None, f(2, 3, 4, 5)), {"causal": True}, ValueError, r"bias has shape .*, expected \(2, 3,"),
     (K.attention, (Q, Q, Q, None, f(4, 4)), {"causal": True}, ValueError, "bias has shape"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import cases, variants
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tinylm_kernels as K
@@ -32,7 +32,7 @@ BACKWARD = {
     ),
     "attention_backward_bias": (
         K.attention,
-        lambda run, d, a, r, s: {4: run(d[0], *a[:3], *r, *a[3:], **s)} if _adds(a[4]) else {},
+        lambda run, d, a, r, s: _with_the_bias(run, (d[0], *a[:3], *r, *a[3:]), s),
     ),
     "lstm_backward": (
         K.lstm,
@@ -48,8 +48,11 @@ BACKWARD = {
 }
 
 
-def _adds(bias):
-    return bias is not None and bias.dtype != bool
+def _with_the_bias(run, arrays, settings):
+    """All gradients together: of a bias that changes nothing, as with a single key, there are rounding errors alone."""
+    gradients = dict(enumerate(K.attention_backward.reference(*arrays, **settings)))
+    bias = arrays[7]
+    return gradients if bias is None or bias.dtype == bool else gradients | {4: run(*arrays, **settings)}
 
 
 # How many of a forward's results a loss may depend on; the others are saved for the backward.
@@ -115,6 +118,7 @@ def test_a_backward_kernel_is_the_gradient_of_its_forward(kernel, name, data):
 @given(data=st.data())
 def test_cross_entropy_comes_with_scale_times_its_gradient(kernel, name, data):
     case = data.draw(cases("cross_entropy", "float64", tame=True))
+    assume(case.arrays[0].shape[1] > 1)  # the gradient of a single class is 0, made of rounding errors
     losses, gradient = kernel[name](*case.arrays, **case.settings, scale=3.0)
     np.testing.assert_array_equal(losses, kernel[name](*case.arrays, **case.settings, scale=1.0)[0])
     finite = np.isfinite(losses)  # a loss stays infinite along every direction

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..jit import jit
 from ..products import ADD, ALL, CHAIN, FLOAT, REPLACE, ROWS, SPLIT, aligned, pack_transposed, product
-from ..vectors import LANES, LINE, exp, load, peek, poke, splat, store, write, zero_before, zero_from
+from ..vectors import LANES, LINE, exp, load, peek, poke, smaller, splat, store, write, zero_before, zero_from
 from .tiles import (
     BIAS,
     DK,
@@ -34,7 +34,7 @@ from .tiles import (
     seen_keys,
     whole_vectors,
     zero,
-)  # fmt: skip
+)
 
 
 @jit
@@ -51,12 +51,14 @@ def _gradient_step(s, dp, keys, columns, diagonal, lses, deltas):
 
 @jit
 def _slopes(s, keys, columns, softcap, slopes):
-    """The derivative of `cap` at the capped scores s."""
-    inverse = splat(ONE / softcap)
+    """The derivative of `cap` at the scores s: 1 - tanh^2 x = 4 e / (1 + e)^2, e = e^-2|x|, which does not cancel."""
+    double = splat(np.float32(2) / softcap)
     for r in range(keys):
         for c in range(r * ROW, r * ROW + columns * 4, LINE):
-            t = load(s + c) * inverse
-            store(slopes + c, splat(ONE) - t * t)
+            x = load(s + c) * double
+            power = exp(smaller(x, splat(np.float32(0)) - x))
+            sum_ = splat(ONE) + power
+            store(slopes + c, splat(np.float32(4)) * power / (sum_ * sum_))
 
 
 @jit
@@ -79,6 +81,27 @@ def _hide_gradients(s, dp, key_mask, b, k0, keys, diagonal, limit, columns):
             at = r * ROW + c * 4
             store(s + at, zero_from(load(s + at), r + limit - c))
             store(dp + at, zero_from(load(dp + at), r + limit - c))
+
+
+@jit
+def _finish_tile(s, dp, spare, places, sight, scoring, b, h, q0, k0, queries, keys, lses, deltas):
+    """Turn the products s and dp of a tile into weights and gradients by s, both 0 where a query does not see a key.
+
+    spare: the address of room for two tiles.
+    """
+    columns = (queries + LANES - 1) // LANES * LANES
+    diagonal, limit = bounds(sight, b, q0, k0)
+    slopes = spare + ROW * KEYS
+    if scoring[1]:
+        _slopes(s, keys, columns, scoring[1], slopes)
+        cap(s, keys, columns, scoring[1])
+    if places[BIAS, 0]:
+        add_bias(s, places, b, h, q0, k0, queries, keys, columns, spare)
+    _gradient_step(s, dp, keys, columns, diagonal, lses, deltas)
+    if scoring[1]:
+        _multiply(dp, keys, columns, slopes)
+    if sight[0].size or diagonal < keys or limit < columns:
+        _hide_gradients(s, dp, sight[0], b, k0, keys, diagonal, limit, columns)
 
 
 @jit
@@ -154,9 +177,8 @@ def _backward_tile(scratch, places, sight, shape, scoring, b, h, q0, all_k, all_
     dq = packed_dy + e_row * QUERIES  # before that y, transposed
     s = dq + max(row, e_row) * QUERIES
     dp = s + ROW * (KEYS + ROWS)
-    bias = dp + ROW * (KEYS + ROWS)
-    slopes = bias + ROW * KEYS
-    lses = slopes + ROW * KEYS
+    spare = dp + ROW * (KEYS + ROWS)
+    lses = spare + 2 * ROW * KEYS
     deltas = lses + ROW
     q_at, q_row = place_of(places[Q], b, h, q0), places[Q, 3]
     dy_at, dy_row = place_of(places[DY], b, h, q0), places[DY, 3]
@@ -172,21 +194,12 @@ def _backward_tile(scratch, places, sight, shape, scoring, b, h, q0, all_k, all_
     stop = min(S, (stop + ROWS - 1) // ROWS * ROWS)
     for k0 in range(first, stop, KEYS):
         keys = min(KEYS, stop - k0)
-        diagonal, limit = bounds(sight, b, q0, k0)
+        diagonal, _ = bounds(sight, b, q0, k0)
         k_at, k_row = place_of(places[K], b, g, k0), places[K, 3]
         v_at, v_row = place_of(places[V], b, g, k0), places[V, 3]
         product(k_at, k_row, FLOAT, keys, qt, ROW, columns, D, s, ROW, REPLACE, ALL, ALL, diagonal)
         product(v_at, v_row, FLOAT, keys, dyt, ROW, columns, E, dp, ROW, REPLACE, ALL, ALL, diagonal)
-        if scoring[1]:
-            cap(s, keys, columns, scoring[1])
-            _slopes(s, keys, columns, scoring[1], slopes)
-        if places[BIAS, 0]:
-            add_bias(s, places, b, h, q0, k0, queries, keys, columns, bias)
-        _gradient_step(s, dp, keys, columns, diagonal, lses, deltas)
-        if scoring[1]:
-            _multiply(dp, keys, columns, slopes)
-        if sight[0].size or diagonal < keys or limit < columns:
-            _hide_gradients(s, dp, sight[0], b, k0, keys, diagonal, limit, columns)
+        _finish_tile(s, dp, spare, places, sight, scoring, b, h, q0, k0, queries, keys, lses, deltas)
         at = dv + k0 * e_row
         product(s, ROW, FLOAT, keys, dy_at, dy_row, e_row // 4, queries, at, e_row, ADD, diagonal, ALL, ALL)
         at = dk + k0 * row

@@ -133,9 +133,9 @@ def _(
 
 
 def _check_values(operation, k, v):
-    check_shape(operation, "v", v, (*k.shape[:3], None))
-    if v.shape[3] == 0:
-        raise ValueError(f"{operation}: v has shape {v.shape}, expected values of at least one number")
+    if v.ndim != 4 or v.shape[:3] != k.shape[:3] or v.shape[3] == 0:
+        expected = ", ".join(map(str, k.shape[:3]))
+        raise ValueError(f"{operation}: v has shape {v.shape}, expected ({expected}, E), values of some width")
 
 
 def _check_results(operation, dy, q, k, v, y, log_sum_exp):

@@ -82,11 +82,16 @@ def check_arguments(operation, q, k, key_mask, bias, offsets, causal, window, so
     if q.ndim != 4:
         raise ValueError(f"{operation}: q has shape {q.shape}, expected (B, H, T, D)")
     B, H, T, D = q.shape
-    check_shape(operation, "k", k, (B, None, None, D))
-    G, S = k.shape[1:3]
+    if k.ndim != 4 or k.shape[0] != B or k.shape[3] != D:
+        raise ValueError(f"{operation}: k has shape {k.shape}, expected ({B}, G, S, {D})")
+    _, G, S, _ = k.shape
     if G == 0 or H % G:
         raise ValueError(f"{operation}: q has {H} heads and k {G}, expected a multiple")
-    _check_positions(operation, T, k.shape, offsets, causal, window)
+    if window is not None and (len(window) != 2 or any(n is not None and n < 0 for n in window)):
+        raise ValueError(f"{operation}: window is {window}, expected (left, right), each a count of keys or None")
+    least = max(T, 1) if (causal or window) and offsets is None else 1
+    if least > S or D == 0:
+        raise ValueError(f"{operation}: k has shape {k.shape}, expected at least {least} keys of some width")
     if key_mask is not None:
         check_shape(operation, "key_mask", key_mask, (B, S))
         if key_mask.dtype != bool:
@@ -103,13 +108,3 @@ def check_arguments(operation, q, k, key_mask, bias, offsets, causal, window, so
             raise TypeError(f"{operation}: offsets has dtype {offsets.dtype}, expected integers")
     if softcap is not None and not softcap > 0:
         raise ValueError(f"{operation}: softcap is {softcap}, expected a number above 0 or None")
-
-
-def _check_positions(operation, T, k_shape, offsets, causal, window):
-    left_and_right = window if window is not None else (None, None)
-    if len(left_and_right) != 2 or any(n is not None and n < 0 for n in left_and_right):
-        raise ValueError(f"{operation}: window is {window}, expected (left, right), each a count of keys or None")
-    bounded = reach(causal, window) != (None, None)
-    if k_shape[2] == 0 or k_shape[3] == 0 or (bounded and offsets is None and k_shape[2] < T):
-        expected = f"at least {T if bounded else 1} keys, each of at least one number"
-        raise ValueError(f"{operation}: k has shape {k_shape}, expected {expected}")
