@@ -52,5 +52,7 @@ class TensorBoard:
 
     def _open(self, step: int) -> Any:
         if self._writer is None:
-            self._writer = self._make_writer(str(self._folder), purge_step=step, flush_secs=FLUSH_SECONDS)
+            # Files are named by the second: without the step, a quick resume would write over what came before it.
+            names = {"filename_suffix": f".{step}"}
+            self._writer = self._make_writer(str(self._folder), purge_step=step, flush_secs=FLUSH_SECONDS, **names)
         return self._writer
