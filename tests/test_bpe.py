@@ -24,6 +24,7 @@ TOPICS = importlib.import_module("pydoc_data.topics").topics
 ENGLISH = "\n".join(TOPICS[name] for name in sorted(TOPICS))[:150_000]
 TEXT = ENGLISH + "今天天气很好。我们去公园。" * 20 + "😀👩\u200d👩\u200d👧 don't we're they'll " * 20
 TOKENIZER = train_bpe([TEXT], 700)
+PREFIXED = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, added=TOKENIZER.added, prefix_space=True)
 
 # What is hard to split: contractions, runs of white space, marks and surrogate pairs that are one character here.
 PIECES = ["'", "'r", "e", "'ll", "s", " ", "  ", "\n", "\t", "\u3000", "a", "Zé", "中", "1", "½", "!", "<|", "<|end",
@@ -92,6 +93,19 @@ def test_every_cut_of_a_text_gives_the_ids_of_the_whole(text, data):
     assert [id for ids in TOKENIZER.encode_chunks(cut(data, text)) for id in ids] == whole
 
 
+@given(text=texts, more=texts, prefix_space=st.booleans())
+def test_a_safe_cut_holds_whatever_follows(text, more, prefix_space):
+    tokenizer = PREFIXED if prefix_space else TOKENIZER
+    cut = tokenizer.safe_cut(text)
+    parts = [tokenizer.encode(text[:cut]), tokenizer.encode(text[cut:] + more)]
+    assert np.concatenate(parts).tolist() == tokenizer.encode(text + more).tolist()
+
+
+@pytest.mark.parametrize("text", ["word " * 100, "x" * (2 * LONGEST_WORD), "!" * 9 + "中" * 100_000, " " * 200_000])
+def test_a_long_text_has_a_safe_cut(text):
+    assert 0 < TOKENIZER.safe_cut(text) <= len(text)
+
+
 def test_long_texts_in_pieces_have_the_ids_of_the_whole():
     text = (TEXT * 2)[:299_999] + "x" * (2 * LONGEST_WORD + 7) + " " * (LONGEST_WORD + 1) + "end"
     whole = TOKENIZER.encode(text)
@@ -102,7 +116,7 @@ def test_long_texts_in_pieces_have_the_ids_of_the_whole():
 
 
 def test_a_prefix_space_comes_before_each_stretch_between_added_tokens():
-    tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges, added=TOKENIZER.added, prefix_space=True)
+    tokenizer = PREFIXED
     assert tokenizer.decode(tokenizer.encode(f"the{END_OF_TEXT}the{END_OF_TEXT} a")) == f" the{END_OF_TEXT} the" + (
         f"{END_OF_TEXT} a"
     )

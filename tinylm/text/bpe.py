@@ -15,7 +15,7 @@ from ..errors import TinylmError
 from .base import Tokenizer, check_characters
 from .hugging_face import BYTE_LEVEL, byte_level_text, tokenizer_json
 from .merging import Merges
-from .split import Splitter
+from .split import LONGEST_WORD, Splitter
 
 __all__ = ["END_OF_TEXT", "AddedToken", "BPETokenizer"]
 
@@ -92,7 +92,10 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, text: str) -> np.ndarray:
         self._check_text(text)
-        return np.concatenate([*self.encode_chunks([text]), np.zeros(0, np.int32)])
+        if len(text) > LONGEST_WORD:
+            return np.concatenate(list(self.encode_chunks([text])))
+        self._check_characters(text)
+        return np.frombuffer(bytearray(self._pack(self._splitter.split(text))), np.int32)
 
     def safe_cut(self, text: str) -> int:
         return self._splitter.safe_cut(text)
@@ -100,20 +103,23 @@ class BPETokenizer(Tokenizer):
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
         """The ids of a text that arrives in pieces: `encode` of the whole, whatever the pieces, in bounded memory."""
         for words in self._splitter.stream(self._checked(chunks)):
-            yield np.frombuffer(b"".join(map(self._words.__getitem__, words)), np.int32)
+            yield np.frombuffer(self._pack(words), np.int32)
+
+    def _pack(self, words: list[str]) -> bytes:
+        """The ids of words, as the bytes of int32."""
+        return b"".join(map(self._words.__getitem__, words))
 
     def _checked(self, chunks: Iterable[str]) -> Iterator[str]:
         start = 0
         for chunk in chunks:
-            check_characters(chunk, start)
-            if self._missing:
-                self._check_bytes(chunk, start)
+            self._check_characters(chunk, start)
             yield chunk
             start += len(chunk)
 
-    def _check_bytes(self, text: str, start: int) -> None:
-        """Raises TinylmError for the first character that needs a byte which is no token."""
-        if not self._missing.intersection(text.encode()):
+    def _check_characters(self, text: str, start: int = 0) -> None:
+        """Raises TinylmError for the first character that is none, or needs a byte which is no token."""
+        check_characters(text, start)
+        if not self._missing or not self._missing.intersection(text.encode()):
             return
         at = next(at for at, character in enumerate(text) if self._missing.intersection(character.encode()))
         raise TinylmError(

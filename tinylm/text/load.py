@@ -64,12 +64,12 @@ def _characters(file: Path, fields: dict[str, Any]) -> list[str]:
     """The vocabulary of single characters in the order of their ids, of a model that merges nothing."""
     if fields.get("post_processor") is not None:
         raise FileFormatError(file, f"post_processor {type_of(fields['post_processor'])} is not supported")
-    if fields.get("added_tokens", []) != []:
-        raise FileFormatError(file, f"added_tokens are not supported here: {fields['added_tokens']!r:.80}")
     vocab, merges = read_model(file, fields.get("model"), MODEL_OPTIONS)
     check_options(file, "model option", fields["model"], MODEL_OPTIONS)
     if merges:
-        raise FileFormatError(file, "merges are not supported here; expected merges = []")
+        raise FileFormatError(file, "merges without a split into words are not supported; expected merges = []")
+    if fields.get("added_tokens", []) != []:
+        raise FileFormatError(file, f"added_tokens are not supported here: {fields['added_tokens']!r:.80}")
     for token in vocab:
         if len(token) != 1:
             raise FileFormatError(file, f"the token {token!r:.40} is not one character, and there are no merges")

@@ -44,11 +44,15 @@ class Splitter:
         self._added = re.compile("|".join(map(re.escape, by_length)) or "(?!)")
         self._longest_added = len(by_length[0]) if by_length else 1
         self._prefix_space = prefix_space
+        # A word ends before white space that follows something else, and an added token does too if it holds none.
+        last_end = r"(?r)(?<=\S)" + (" " if prefix_space else r"\s")
+        holds_space = any(regex.search(r"\s", text) for text in added)
+        self._find_last_end = None if holds_space else regex.compile(last_end).search
         self._block = 2 * longest  # a word is looked at again with each block until its end is seen
 
     def split(self, text: str) -> list[str]:
-        """The words of a text."""
-        return [word for words in self.stream([text]) for word in words]
+        """The words of a text, all at once."""
+        return self._advance(text, False, final=True)[0]
 
     def stream(self, chunks: Iterable[str]) -> Iterator[list[str]]:
         """The words of a text that arrives in pieces: the same whatever the pieces, in bounded memory."""
@@ -60,19 +64,16 @@ class Splitter:
         yield words
 
     def safe_cut(self, text: str) -> int:
-        """The last place where `text` may be cut so that the words of both parts are those of the whole; 0 for none.
+        """The last place, or one near it, where a text can be cut whatever follows it, so that the words stay the same.
 
-        That is before white space after something else, whatever follows the text: no word begins before a space and
-        ends behind it. An added text that may lie across the place is looked for around it.
+        0 where none is known.
         """
-        marks = " " if self._prefix_space else " \n"  # a part that begins with a newline would get a space before it
-        around = self._longest_added - 1
-        place = len(text) - around
-        while (place := max(text.rfind(mark, 1, place) for mark in marks)) > 0:
-            inside = self._added.search(text, place - around if place > around else 0, place + around)
-            if not text[place - 1].isspace() and not inside:
-                return place
-        return 0
+        if self._find_last_end and (found := self._find_last_end(text)):
+            return found.start()
+        if self._prefix_space:  # what follows would get a space
+            return 0
+        _, rest, _ = self._advance(text, False)
+        return len(text) - len(rest)
 
     def _advance(self, text: str, inside: bool, *, final: bool = False) -> tuple[list[str], str, bool]:
         """The words that stay what they are whatever follows the text, the rest of it, and where that lies."""

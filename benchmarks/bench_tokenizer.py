@@ -1,0 +1,181 @@
+"""How long byte-level BPE takes to learn and to encode, against Hugging Face's `tokenizers` and tiktoken.
+
+    python benchmarks/bench_tokenizer.py                       # 10 MB, 8,192 entries: some minutes
+    python benchmarks/bench_tokenizer.py --quick --json results.jsonl
+
+The text is the sources of Python's standard library, which every machine has. What the candidates give is compared
+before it is timed: the same merges, the same ids. They take turns in one process. "first" is a tokenizer that has seen
+no word yet; the others have. `tokenizers` learns in all threads, tinylm in one; encoding one string is one thread's
+work for all.
+"""
+
+from __future__ import annotations
+
+import environment  # before NumPy is loaded
+
+# isort: split
+import argparse
+import json
+import os
+import statistics
+import sysconfig
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import machine
+
+from tinylm.text import END_OF_TEXT, BPETokenizer, train_bpe
+from tinylm.text.split import PATTERNS
+
+os.environ.setdefault("RAYON_NUM_THREADS", str(environment.THREADS))
+
+Run = Callable[[], Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--megabytes", type=float, default=10, help="of text to learn from and to encode; 10 by default"
+    )
+    parser.add_argument("--vocab-size", type=int, default=8192)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each candidate; 5 by default")
+    parser.add_argument("--quick", action="store_true", help="1 MB, 1,000 entries, one round")
+    parser.add_argument("--threads", type=int, help=f"of `tokenizers`; {environment.THREADS} by default")
+    parser.add_argument("--json", metavar="FILE", help="append the results to a file, one object a line")
+    options = parser.parse_args()
+    if options.quick:
+        options.megabytes, options.vocab_size, options.rounds = 1, 1000, 1
+    text = standard_library(round(options.megabytes * 1e6))
+    about = machine.versions(None)
+    print(f"{about['processor']}, {about['cores']} cores; {len(text) / 1e6:.1f} million characters of Python")
+    print(f"\n{'':34}{'min s':>9}{'median':>9}{'MB/s':>9}{'ratio':>8}")
+    for task, size, candidates in tasks(text, options.vocab_size):
+        records = take_turns(candidates, options.rounds)
+        print_rows(task, size, records)
+        if options.json:
+            append(options.json, {"task": task, "characters": size, **about}, records)
+
+
+def standard_library(size: int) -> str:
+    """The first `size` characters of Python's own sources, in the order of their paths."""
+    parts, length = [], 0
+    for file in sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py")):
+        if "site-packages" not in file.parts and length < size:
+            parts.append(file.read_text(encoding="utf-8", errors="replace"))
+            length += len(parts[-1])
+    return "".join(parts)[:size]
+
+
+def tasks(text: str, vocab_size: int) -> list[tuple[str, int, dict[str, Run]]]:
+    """What is timed: its name, its characters, and what does it by whose it is."""
+    ours = train_bpe([text], vocab_size)
+    library, tiktoken = theirs(ours), tiktoken_of(ours)
+    line = max(text[:100_000].splitlines(), key=len)[:100]
+    for sample in (text[:1_000_000], line, "a" * 10_000):
+        ids = ours.encode(sample).tolist()
+        assert library is None or library.encode(sample).ids == ids
+        assert tiktoken is None or tiktoken.encode_ordinary(sample) == ids
+    found = [(f"learn {vocab_size:,} entries", len(text), learning(text, vocab_size, ours))]
+    for name, sample in (("encode one text", text), ("encode a line", line), ("encode 'a' * 10**6", "a" * 10**6)):
+        found.append((name, len(sample), encoding(sample, ours, library, tiktoken)))
+    ids = ours.encode(text)
+    found.append(("decode", len(text), {"tinylm": lambda: ours.decode(ids)}))
+    if library is not None:
+        found[-1][2]["tokenizers"] = lambda: library.decode(ids.tolist())
+    return found
+
+
+def learning(text: str, vocab_size: int, ours: BPETokenizer) -> dict[str, Run]:
+    candidates: dict[str, Run] = {"tinylm": lambda: train_bpe([text], vocab_size)}
+    try:
+        import tokenizers
+    except ImportError:
+        return candidates
+
+    def learn() -> Any:
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            special_tokens=[END_OF_TEXT],
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
+        return tokenizer
+
+    return {**candidates, "tokenizers": learn}
+
+
+def encoding(sample: str, ours: BPETokenizer, library: Any, tiktoken: Any) -> dict[str, Run]:
+    fresh = BPETokenizer(ours.tokens, ours.merges, added=ours.added)
+    assert fresh.encode(sample) is not None
+    candidates: dict[str, Run] = {"tinylm": lambda: fresh.encode(sample)}
+    if len(sample) > 1000:
+        candidates["tinylm, first"] = lambda: BPETokenizer(ours.tokens, ours.merges, added=ours.added).encode(sample)
+    if library is not None:
+        candidates["tokenizers"] = lambda: library.encode(sample)
+    if tiktoken is not None and not sample.startswith("aaa"):  # quadratic in the length of a word
+        candidates["tiktoken"] = lambda: tiktoken.encode_ordinary(sample)
+    return candidates
+
+
+def theirs(ours: BPETokenizer) -> Any:
+    """Our tokenizer.json in `tokenizers`, None where that is not installed."""
+    try:
+        import tokenizers
+    except ImportError:
+        return None
+    return tokenizers.Tokenizer.from_str(json.dumps(ours.to_json()))
+
+
+def tiktoken_of(ours: BPETokenizer) -> Any:
+    """Our merges in tiktoken, None where that is not installed."""
+    try:
+        import tiktoken
+    except ImportError:
+        return None
+    ranks = {token: id for id, token in enumerate(ours.tokens) if id != ours.end_of_text}
+    return tiktoken.Encoding("ours", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={})
+
+
+def take_turns(candidates: dict[str, Run], rounds: int) -> dict[str, list[float]]:
+    """The seconds of a call of each candidate, once a round; a short one is repeated for a clock that jitters."""
+    repeats = {}
+    for name, run in candidates.items():
+        begin = time.perf_counter()
+        run()
+        repeats[name] = max(1, round(0.02 / (time.perf_counter() - begin)))
+    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, run in candidates.items():
+            begin = time.perf_counter()
+            for _ in range(repeats[name]):
+                run()
+            samples[name].append((time.perf_counter() - begin) / repeats[name])
+    return samples
+
+
+def print_rows(task: str, size: int, records: dict[str, list[float]]) -> None:
+    """The ratio is that of the medians to tinylm's: more than one, tinylm is faster."""
+    base = statistics.median(records["tinylm"])
+    for name, times in records.items():
+        median = statistics.median(times)
+        print(f"{task:20}{name:14}{min(times):>9.3g}{median:>9.3g}{size / median / 1e6:>9.1f}{median / base:>8.2f}")
+
+
+def append(file: str, about: dict[str, Any], records: dict[str, list[float]]) -> None:
+    """Add one line for each candidate to the file."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    with Path(file).open("a", encoding="utf-8") as lines:
+        for name, times in records.items():
+            record = {"candidate": name, "minimum_s": min(times), "median_s": statistics.median(times), "when": when}
+            lines.write(json.dumps({**about, **record}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
