@@ -40,3 +40,13 @@ def test_a_quick_run_checks_times_and_appends_its_results(tmp_path):
     records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert {record["kernel"] for record in records} == {"gelu", "lstm"}
     assert {"candidate", "minimum_s", "median_s", "rate", "unit", "threads", "roofs"} <= set(records[0])
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_the_tokenizers_compares_and_times(tmp_path):
+    file = tmp_path / "results.jsonl"
+    text = run("benchmarks/bench_tokenizer.py", "--quick", "--json", str(file))
+    assert "encode a line" in text
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert {record["task"] for record in records} >= {"learn 1,000 entries", "encode one text", "decode"}
+    assert {"candidate", "minimum_s", "median_s", "characters"} <= set(records[0])

@@ -90,7 +90,7 @@ def test_a_resume_learns_the_tokenizer_again_where_the_run_has_not_kept_it(text:
 def test_a_tokenizer_is_used_again_from_a_run_a_model_or_a_file(text: Path, tmp_path: Path) -> None:
     first = tinylm.train(text, out=tmp_path / "first", tokenizer="bpe", vocab_size=265, **SMALL)
     for number, place in enumerate([first.folder, first.best, first.folder / "tokenizer.json"]):
-        run = tinylm.train(text, out=tmp_path / str(number), tokenizer=str(place), **SMALL)
+        run = tinylm.train(text, out=tmp_path / str(number), tokenizer=place, **SMALL)
         assert run.tokenizer.to_json() == first.tokenizer.to_json()
     config = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))
     assert config["tokenizer"] == str(place)
@@ -126,5 +126,7 @@ def test_the_command_reports_bits_per_byte_and_shows_how_a_text_splits(text: Pat
     lines = capsys.readouterr().out.splitlines()
     assert "269  <|endoftext|>" in lines[-2]
     assert lines[-1].startswith(f"{len(lines) - 1} tokens, 20 characters, 20 bytes")
+    assert main(["runs", "--root", str(tmp_path), "compare", "run"]) == 0
+    assert f"best bits per byte  {best['val_bits_per_byte']:.4f}" in capsys.readouterr().out
     assert main(["tokens", str(text), "the"]) == 2
     assert "malformed JSON" in capsys.readouterr().err

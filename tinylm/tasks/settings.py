@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,8 @@ def _read_value(name: str, value: Any, hint: Any) -> Any:
         values = value if isinstance(value, list | tuple) else (value,) if kind is str else str(value).split(",")
         return tuple(str(item) if kind is str else _read_value(name, item, kind) for item in values)
     try:
+        if hint is str and isinstance(value, PathLike):
+            return str(value)
         if hint is bool and isinstance(value, str):
             return {"true": True, "false": False}[value.lower()]
         if hint is float and type(value) is int:

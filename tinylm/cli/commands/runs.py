@@ -13,6 +13,9 @@ from ..run_folders import open_run
 
 __all__ = ["add_to", "run"]
 
+# What a validation shows. A loss counts tokens: between runs with different tokenizers only the bits per byte compare.
+COLUMNS = {"train_loss": "train loss", "val_loss": "val loss", "val_bits_per_byte": "bits per byte"}
+
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
@@ -64,12 +67,12 @@ def run_show(options: argparse.Namespace) -> None:
     for name, value in run_folder.config.items():
         print(f"{name:<20} {value}")
     rows = [
-        (str(m["step"]), _number(m.get("train_loss")), _number(m["val_loss"]), f"{m.get('seconds') or 0:.0f}")
+        (str(m["step"]), *map(_number, map(m.get, COLUMNS)), f"{m.get('seconds') or 0:.0f}")
         for m in run_folder.metrics()
         if m.get("val_loss") is not None
     ]
     print()
-    _print_table([("step", "train loss", "val loss", "seconds"), *rows])
+    _print_table([("step", *COLUMNS.values(), "seconds"), *rows])
 
 
 def run_compare(options: argparse.Namespace) -> None:
@@ -81,8 +84,10 @@ def run_compare(options: argparse.Namespace) -> None:
         values = [str(folder.config.get(name)) for folder in folders]
         if len(set(values)) > 1:
             rows.append((name, *values))
-    rows.append(("best val loss", *[_number(_best(folder.metrics())) for folder in folders]))
-    rows.append(("seconds", *[f"{(folder.metrics() or [{}])[-1].get('seconds') or 0:.0f}" for folder in folders]))
+    metrics = [folder.metrics() for folder in folders]
+    rows.append(("best val loss", *[_number(_best(m, "val_loss")) for m in metrics]))
+    rows.append(("best bits per byte", *[_number(_best(m, "val_bits_per_byte")) for m in metrics]))
+    rows.append(("seconds", *[f"{(m or [{}])[-1].get('seconds') or 0:.0f}" for m in metrics]))
     _print_table(rows)
 
 
@@ -136,9 +141,8 @@ def _under(root: str) -> list[Any]:
     return [RunFolder.open(path) for path in paths if not path.is_symlink()]
 
 
-def _best(metrics: Sequence[dict[str, Any]]) -> float | None:
-    losses = [m["val_loss"] for m in metrics if m.get("val_loss") is not None]
-    return min(losses, default=None)
+def _best(metrics: Sequence[dict[str, Any]], name: str) -> float | None:
+    return min((m[name] for m in metrics if m.get(name) is not None), default=None)
 
 
 def _number(value: float | None) -> str:
