@@ -51,6 +51,9 @@ SAME = {
     "empty affixes": changed(model__continuing_subword_prefix="", model__end_of_word_suffix=""),
     "unknown bytes that there are not": changed(model__unk_token="<|endoftext|>", model__fuse_unk=True),
     "a post-processor that moves places alone": changed(post_processor=FIELDS["decoder"]),
+    "a template that adds nothing": changed(
+        post_processor={"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}], "pair": []}
+    ),
     "no word on the regex": changed(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": False}),
     "a normalized added token": changed(added_tokens=added(normalized=True)),
 }
@@ -84,6 +87,12 @@ REFUSED = {
     "a field of ours": (changed(pre_tokenizer__mine=1), "pre_tokenizer has the unknown field 'mine'"),
     "another decoder": (changed(decoder={"type": "BPEDecoder"}), "decoder 'BPEDecoder'"),
     "another post-processor": (changed(post_processor={"type": "RobertaProcessing"}), "'RobertaProcessing'"),
+    "a template that adds a token": (
+        changed(
+            post_processor={"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}]}
+        ),
+        "'TemplateProcessing'",
+    ),
     "truncation": (changed(truncation={"max_length": 8}), "truncation"),
     "padding": (changed(padding={"pad_id": 0}), "padding"),
     "another model": (changed(model__type="Unigram"), "model 'Unigram'"),

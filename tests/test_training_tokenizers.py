@@ -10,6 +10,7 @@ import pytest
 
 import tinylm
 from tinylm.cli import main
+from tinylm.data import open_corpus, tokenize_corpus
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.formats import read_safetensors
 from tinylm.text import END_OF_TEXT, load_tokenizer, train_bpe
@@ -128,5 +129,19 @@ def test_the_command_reports_bits_per_byte_and_shows_how_a_text_splits(text: Pat
     assert lines[-1].startswith(f"{len(lines) - 1} tokens, 20 characters, 20 bytes")
     assert main(["runs", "--root", str(tmp_path), "compare", "run"]) == 0
     assert f"best bits per byte  {best['val_bits_per_byte']:.4f}" in capsys.readouterr().out
+    assert main(["train", str(text), "--vocab-size", "300"]) == 2
+    assert "--vocab-size belongs to --tokenizer bpe" in capsys.readouterr().err
     assert main(["tokens", str(text), "the"]) == 2
     assert "malformed JSON" in capsys.readouterr().err
+
+
+def test_long_documents_are_encoded_by_several_processes_and_end_with_the_end_of_a_text(tmp_path: Path) -> None:
+    words = "the cat 今天 sat's on the mat.\n"
+    documents = [words * 40_000, "x" * 1_100_000, "short"]
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.txt").write_text(document, encoding="utf-8")
+    tokenizer = train_bpe([words * 3], 280)
+    tokens = tokenize_corpus(open_corpus(tmp_path), tokenizer, tmp_path / "cache", workers=2)
+    expected = [part for document in documents for part in (tokenizer.encode(document), [tokenizer.end_of_text])]
+    assert np.array_equal(np.asarray(tokens.ids), np.concatenate(expected))
+    assert tokens.n_bytes == sum(len(document.encode()) for document in documents)

@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinylm.formats import save_model
+from tinylm.models import GPT2, GPT2Config
+from tinylm.nn import Initializer
 from tinylm.text import END_OF_TEXT, BPETokenizer, load_tokenizer, train_bpe
 from tinylm.text.split import PATTERNS
 
@@ -168,6 +171,21 @@ def test_what_the_library_trains_and_saves_is_ours_too(saved_pair, text):
 def test_what_the_library_saves_of_ours_is_still_ours(tmp_path):
     THEIRS.save(str(tmp_path / "tokenizer.json"))
     assert load_tokenizer(tmp_path).to_json() == OURS.to_json()
+
+
+def test_transformers_loads_a_model_folder_and_what_it_saves_is_ours(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    end = OURS.end_of_text
+    config = GPT2Config(
+        OURS.vocab_size, n_positions=8, n_embd=8, n_layer=1, n_head=2, bos_token_id=end, eos_token_id=end
+    )
+    save_model(tmp_path / "ours", GPT2(config, Initializer(0)), OURS)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    assert theirs.eos_token_id == end
+    text = f"the cat's  mat{END_OF_TEXT}中 文\n x"
+    assert theirs(text).input_ids == OURS.encode(text).tolist()
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert load_tokenizer(tmp_path / "theirs").to_json() == OURS.to_json()
 
 
 # GPT-2's own vocabulary, from a package that carries it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tinylm.errors import TinylmError
+
 __all__ = ["add_settings_options", "read_settings"]
 
 
@@ -43,4 +45,6 @@ def read_settings(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "weights", "strict"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
+    if options.vocab_size is not None and settings.get("tokenizer") != "bpe":
+        raise TinylmError("--vocab-size belongs to --tokenizer bpe: other tokenizers have the size that they have")
     return settings

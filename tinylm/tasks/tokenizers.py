@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 
-from tinylm.data import Corpus
+from tinylm.data import Corpus, Progress
+from tinylm.data.survey import reporter
 from tinylm.errors import TinylmError
-from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
+from tinylm.text import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
 
 from .settings import TOKENIZERS, TrainSettings
 
@@ -16,11 +17,15 @@ __all__ = ["build_tokenizer", "find_tokenizer", "resume_tokenizer"]
 
 
 def build_tokenizer(
-    settings: TrainSettings, corpus: Corpus, *, notify: Callable[[str], None] = lambda message: None
+    settings: TrainSettings,
+    corpus: Corpus,
+    *,
+    notify: Callable[[str], None] = lambda message: None,
+    progress: Progress | None = None,
 ) -> Tokenizer:
     """The tokenizer that the settings name, trained on the corpus where it needs that.
 
-    notify: told where the text gives fewer tokens than were asked for.
+    notify: told where the text gives fewer tokens than were asked for; progress: how far its reading is.
     """
     if settings.tokenizer == "chars":
         return CharTokenizer(corpus.survey().characters)
@@ -28,13 +33,19 @@ def build_tokenizer(
         return ByteTokenizer()
     if settings.tokenizer != "bpe":
         return find_tokenizer(settings.tokenizer)
-    tokenizer = train_bpe(corpus.chunks(), settings.vocab_size)
+    tokenizer = train_bpe(_documents(corpus, progress), settings.vocab_size)
     if tokenizer.vocab_size < settings.vocab_size:
         notify(
             f"the text gives a vocabulary of {tokenizer.vocab_size:,} tokens, fewer than vocab_size="
             f"{settings.vocab_size:,}: no other pair occurs twice within words"
         )
     return tokenizer
+
+
+def _documents(corpus: Corpus, progress: Progress | None) -> Iterator[str]:
+    """The text in pieces, with the token that no word crosses after each document."""
+    for text, ends in corpus.pieces(on_read=reporter(progress, "learning the tokenizer", corpus.n_bytes)):
+        yield text + END_OF_TEXT if ends else text
 
 
 def find_tokenizer(path: str | PathLike[str]) -> Tokenizer:

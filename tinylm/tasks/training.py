@@ -105,7 +105,7 @@ def train_language_model(
     corpus, sources = read_corpora(settings, notify=notify, progress=progress)
     begun = None if resume is None else _reopen(resume, corpus)
     if begun is None:
-        tokenizer = build_tokenizer(settings, corpus, notify=notify)
+        tokenizer = build_tokenizer(settings, corpus, notify=notify, progress=progress)
     else:
         tokenizer = resume_tokenizer(begun.path, settings, corpus)
     task = build_task(settings, sources, tokenizer, progress=progress)

@@ -64,7 +64,9 @@ class BPETokenizer(Tokenizer):
         byte_ids = [ids.get(bytes([byte]), -1) for byte in range(256)]
         self._missing = frozenset(byte for byte, id in enumerate(byte_ids) if id < 0)
         products = [ids[self.tokens[left] + self.tokens[right]] for left, right in self.merges]
-        self._words = _Words(byte_ids, Merges(self.merges, products), {token.text: token.id for token in self.added})
+        self._words = _KnownWords(
+            byte_ids, Merges(self.merges, products), {token.text: token.id for token in self.added}
+        )
 
     def _check_vocabulary(self) -> dict[bytes, int]:
         """The ids by their bytes, without those of the added tokens that no merge can make."""
@@ -166,7 +168,7 @@ def _rebuild(tokens: Any, merges: Any, added: Any, prefix_space: bool) -> BPETok
     return BPETokenizer(tokens, merges, added=added, prefix_space=prefix_space)
 
 
-class _Words(dict[str, bytes]):
+class _KnownWords(dict[str, bytes]):
     """The ids of words, as the bytes of int32: made when first asked for, and kept while there is room.
 
     Most words of a text are few words again and again, so that encoding is mostly looking up.

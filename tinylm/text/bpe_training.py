@@ -45,7 +45,7 @@ def train_bpe(chunks: Iterable[str], vocab_size: int) -> BPETokenizer:
     order = sorted(range(256), key=BYTE_CHARACTERS.__getitem__)
     tokens = [bytes([byte]) for byte in order]
     ids = {token: id for id, token in enumerate(tokens)}
-    words = _Words(count_words(chunks), np.argsort(order))
+    words = _LinkedWords(count_words(chunks), np.argsort(order))
     merges: list[Pair] = []
     while len(tokens) < vocab_size - 1 and (pair := words.most_frequent()) is not None:
         token = tokens[pair[0]] + tokens[pair[1]]
@@ -90,7 +90,7 @@ def _forget_rarest(counts: Counter[str], max_letters: int) -> int:
     return letters
 
 
-class _Words:
+class _LinkedWords:
     """All distinct words end to end, as a linked list of ids, and the places and counts of their pairs.
 
     A merge visits only the places of its pair, so that a long word costs no more than many short ones.

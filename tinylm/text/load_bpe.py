@@ -16,6 +16,7 @@ BYTES = {character: bytes([byte]) for byte, character in enumerate(BYTE_CHARACTE
 BYTE_LEVEL_FIELDS = ("type", "add_prefix_space", "trim_offsets", "use_regex")
 ADDED_FIELDS = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
 NOT_SUPPORTED = {"single_word": False, "lstrip": False, "rstrip": False}
+TEXT_ALONE = [{"Sequence": {"id": "A", "type_id": 0}}]
 # What a model does with a byte that is not in its vocabulary: no matter where all are.
 UNKNOWN_BYTES = ("unk_token", "fuse_unk", "byte_fallback")
 
@@ -43,9 +44,13 @@ def read_bpe(file: Path, fields: dict[str, Any]) -> BPETokenizer:
 
 
 def _check_parts(file: Path, fields: dict[str, Any]) -> None:
-    """The post-processor, where it is ByteLevel too, moves only what the ids are said to stand for."""
+    """A post-processor may move what the ids are said to stand for, as ByteLevel does, but add none."""
     pre_tokenizer, post_processor = fields["pre_tokenizer"], fields.get("post_processor")
-    if post_processor is not None and type_of(post_processor) != "'ByteLevel'":
+    kind = post_processor.get("type") if isinstance(post_processor, dict) else None
+    adds_none = kind == "ByteLevel" or (
+        kind == "TemplateProcessing" and is_same(post_processor.get("single"), TEXT_ALONE)
+    )
+    if post_processor is not None and not adds_none:
         raise FileFormatError(file, f"post_processor {type_of(post_processor)} is not supported")
     for name, part in (("pre_tokenizer", pre_tokenizer), ("decoder", fields["decoder"])):
         check_keys(file, name, part, BYTE_LEVEL_FIELDS)
