@@ -44,19 +44,22 @@ def read_bpe(file: Path, fields: dict[str, Any]) -> BPETokenizer:
 
 
 def _check_parts(file: Path, fields: dict[str, Any]) -> None:
-    """A post-processor may move what the ids are said to stand for, as ByteLevel does, but add none."""
     pre_tokenizer, post_processor = fields["pre_tokenizer"], fields.get("post_processor")
-    kind = post_processor.get("type") if isinstance(post_processor, dict) else None
-    adds_none = kind == "ByteLevel" or (
-        kind == "TemplateProcessing" and is_same(post_processor.get("single"), TEXT_ALONE)
-    )
-    if post_processor is not None and not adds_none:
+    if post_processor is not None and not _adds_nothing(post_processor):
         raise FileFormatError(file, f"post_processor {type_of(post_processor)} is not supported")
     for name, part in (("pre_tokenizer", pre_tokenizer), ("decoder", fields["decoder"])):
         check_keys(file, name, part, BYTE_LEVEL_FIELDS)
     check_options(file, "pre_tokenizer ByteLevel with", pre_tokenizer, {"use_regex": True})
     if type(pre_tokenizer.get("add_prefix_space")) is not bool:
         raise FileFormatError(file, "pre_tokenizer ByteLevel needs add_prefix_space, true or false")
+
+
+def _adds_nothing(post_processor: Any) -> bool:
+    """Whether it leaves the ids alone: ByteLevel moves only the places in the text that they stand for."""
+    if not isinstance(post_processor, dict):
+        return False
+    kind = post_processor.get("type")
+    return kind == "ByteLevel" or (kind == "TemplateProcessing" and is_same(post_processor.get("single"), TEXT_ALONE))
 
 
 def _check_model_options(file: Path, model: dict[str, Any], vocab: dict[str, int]) -> None:
