@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tinylm.formats import save_model
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
 from tinylm.text import END_OF_TEXT, BPETokenizer, load_tokenizer, train_bpe
-from tinylm.text.split import PATTERNS
+from tinylm.text.split import PATTERNS, Splitter
 
 library = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.oracle
@@ -110,6 +111,16 @@ def test_the_library_gives_the_same_ids_and_the_same_text(text):
 )
 def test_long_texts_have_the_same_ids(text):
     assert THEIRS.encode(text).ids == OURS.encode(text).tolist()
+
+
+@pytest.mark.slow
+def test_every_character_is_of_the_kind_that_it_is_to_the_library():
+    pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    codes = [code for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cs", "Cn", "Co")]
+    for start in range(0, len(codes), 5000):
+        text = "".join(f"a{c}1{c}!{c} {c}\n" for c in map(chr, codes[start : start + 5000]))
+        lengths = [end - begin for _, (begin, end) in pre_tokenizer.pre_tokenize_str(text)]
+        assert lengths == [len(word) for word in Splitter().split(text)]
 
 
 @settings(max_examples=300)
