@@ -112,14 +112,12 @@ def learning(text: str, vocab_size: int, ours: BPETokenizer) -> dict[str, Run]:
 
 
 def encoding(sample: str, ours: BPETokenizer, library: Any, tiktoken: Any) -> dict[str, Run]:
-    fresh = BPETokenizer(ours.tokens, ours.merges, added=ours.added)
-    assert fresh.encode(sample) is not None
-    candidates: dict[str, Run] = {"tinylm": lambda: fresh.encode(sample)}
+    candidates: dict[str, Run] = {"tinylm": lambda: ours.encode(sample)}
     if len(sample) > 1000:
         candidates["tinylm, first"] = lambda: BPETokenizer(ours.tokens, ours.merges, added=ours.added).encode(sample)
     if library is not None:
         candidates["tokenizers"] = lambda: library.encode(sample)
-    if tiktoken is not None and not sample.startswith("aaa"):  # quadratic in the length of a word
+    if tiktoken is not None:
         candidates["tiktoken"] = lambda: tiktoken.encode_ordinary(sample)
     return candidates
 
