@@ -35,8 +35,8 @@ def prepare_process() -> None:
 def _keep_freed_memory() -> None:
     """Have glibc reuse large arrays instead of returning them to the system.
 
-    Each step frees what the next one asks for; fresh pages cost more than the arithmetic on them: the step of a small
-    GPT takes 40 ms without this and 28 ms with it.
+    Each step frees what the next one asks for, and fresh pages cost more than the arithmetic on them. The kernels have
+    a pool of their own for that; this is for what NumPy allocates between them.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # another C library than glibc

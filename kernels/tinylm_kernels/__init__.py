@@ -15,6 +15,7 @@ from .gru import gru, gru_backward
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 from .lstm import lstm, lstm_backward
+from .pool import Pool, empty, empty_like, release_memory, use_pool
 from .registry import Implementation, Kernel, all_kernels, use
 from .softmax import softmax, softmax_backward
 
@@ -22,6 +23,7 @@ __all__ = [
     "IGNORE",
     "Implementation",
     "Kernel",
+    "Pool",
     "adamw",
     "all_kernels",
     "array_module",
@@ -34,6 +36,8 @@ __all__ = [
     "dropout",
     "embedding",
     "embedding_backward",
+    "empty",
+    "empty_like",
     "gelu",
     "gelu_backward",
     "gru",
@@ -46,8 +50,10 @@ __all__ = [
     "linear_backward_weight",
     "lstm",
     "lstm_backward",
+    "release_memory",
     "softmax",
     "softmax_backward",
     "squared_norm",
     "use",
+    "use_pool",
 ]

@@ -18,6 +18,7 @@ import numpy as np
 from numba import prange, types
 
 from .jit import LAUNCH, jit
+from .pool import empty
 
 __all__ = ["matmul"]
 
@@ -103,7 +104,7 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, accum
     out: (M, N), C-contiguous; with accumulate the product is added to what it holds, which costs nothing.
     """
     if out is None:
-        out = np.empty((a.shape[0], b.shape[1]), np.float32)
+        out = empty((a.shape[0], b.shape[1]))
     M, N = out.shape
     K = a.shape[1]
     if _openblas is None or M * N * K <= SMALL:

@@ -21,6 +21,7 @@ import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
 from .cache import cache_folder
+from .pool import empty
 
 __all__ = [
     "EXACT",
@@ -181,7 +182,7 @@ def room_for(out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
     """A C-contiguous float32 array of this shape to write a result to: `out` where it is one, else a new one."""
     if out is not None and out.flags.carray and out.dtype == np.float32:
         return out
-    return np.empty(shape, np.float32)
+    return empty(shape)
 
 
 def deliver(result: np.ndarray, out: np.ndarray | None) -> np.ndarray:

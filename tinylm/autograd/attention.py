@@ -53,7 +53,7 @@ def self_attention(
     y, backward = _attend(*_queries_keys_values(qkv, *split), key_mask, bias, settings)
 
     def pullback(dy):
-        dqkv = array_module(qkv).empty_like(qkv)
+        dqkv = K.empty_like(qkv)
         return dqkv, None, backward(dy, _queries_keys_values(dqkv, *split))
 
     return y, pullback
@@ -74,8 +74,7 @@ def cross_attention(
     y, backward = _attend(_heads(q, heads), *_keys_values(kv, groups, D), key_mask, bias, settings)
 
     def pullback(dy):
-        xp = array_module(q)
-        dq, dkv = xp.empty_like(q), xp.empty_like(kv)
+        dq, dkv = K.empty_like(q), K.empty_like(kv)
         dbias = backward(dy, (_heads(dq, heads), *_keys_values(dkv, groups, D)))
         return dq, dkv, None, dbias
 

@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from ..jit import Twins
+from ..pool import empty
 from ..products import ALL
 from .gradients import backward_floats, backward_head
 from .reference import attention, attention_backward
@@ -96,7 +97,7 @@ def _whole_bias(bias, shape):
 
 def _result(out, shape):
     """An array for a result: `out`, if rows can be written to it."""
-    return out if out is not None and _rows_of_floats(out) is out else np.empty(shape, np.float32)
+    return out if out is not None and _rows_of_floats(out) is out else empty(shape)
 
 
 @attention.implement("numba", dtypes=("float32",))
@@ -107,7 +108,7 @@ def attention_numba(
     sight, scoring = _sight(q, k, key_mask, offsets, causal, window), _scoring(q, scale, softcap)
     q, k, v = (_rows_of_floats(a) for a in (q, k, v))
     bias = _whole_bias(bias, shape)
-    y, log_sum_exp = _result(out, (B, H, T, E)), np.empty((B, H, T, 1), np.float32)
+    y, log_sum_exp = _result(out, (B, H, T, E)), empty((B, H, T, 1))
     twins = _few_twins if T < FEW else _forward_twins
     work = B * H * T * S * (D + E) // 2 // MULTIPLY_ADDS
     twins(work, _places(q, k, v, y, log_sum_exp, bias), sight, shape, scoring)

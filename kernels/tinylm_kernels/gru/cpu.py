@@ -6,6 +6,7 @@ from numba import prange
 from ..blas import matmul
 from ..jit import Twins
 from ..linear.cpu import linear_backward_bias_numba
+from ..pool import empty
 from ..recurrence import states_before
 from ..recurrence_cpu import (
     is_short,
@@ -80,7 +81,7 @@ def gru_numba(x, w_input, w_hidden, b_input, b_hidden, h0, lengths=None, *, rese
     H = w_hidden.shape[1]
     w_hidden, bias = np.ascontiguousarray(w_hidden), _bias(b_input, b_hidden, H, reset_after)
     gates, h = project(x, w_input), np.array(h0, order="C")
-    y, inner = np.empty((B, T, H), x.dtype), np.empty((B, T, H), x.dtype)
+    y, inner = empty((B, T, H)), empty((B, T, H))
     table = places(w_hidden, gates, inner, y, bias, h)
     launch(_forward_twins, GATES, lengths, (B, T, H), table, np.bool_(reset_after))
     return y, h, gates, inner
@@ -89,7 +90,7 @@ def gru_numba(x, w_input, w_hidden, b_input, b_hidden, h0, lengths=None, *, rese
 @gru_backward.implement("numba", dtypes=("float32",))
 def gru_backward_numba(dy, dh, x, w_input, w_hidden, h0, y, gates, inner, lengths=None, *, reset_after=True):
     dy, w_hidden, h0, y, gates, inner = (np.ascontiguousarray(a) for a in (dy, w_hidden, h0, y, gates, inner))
-    da, dinner, dh0 = np.empty_like(gates), np.empty_like(inner), np.array(dh, order="C")
+    da, dinner, dh0 = empty(gates.shape), empty(inner.shape), np.array(dh, order="C")
     table = places(w_hidden, gates, inner, y, h0, dh0, dy, da, dinner)
     launch(_backward_twins, GATES, lengths, y.shape, table, np.bool_(reset_after))
     return *_gradients_of_weights(da, dinner, x, w_input, h0, y, inner, reset_after), dh0
@@ -114,7 +115,7 @@ def gru_numba_steps(x, w_input, w_hidden, b_input, b_hidden, h0, lengths=None, *
     B, T, _ = x.shape
     H, after = w_hidden.shape[1], np.bool_(reset_after)
     bias, gates, h = _bias(b_input, b_hidden, H, reset_after), project(x, w_input), np.array(h0, order="C")
-    y, inner, rh = np.empty((B, T, H), x.dtype), np.empty((B, T, H), x.dtype), np.empty((B, H), x.dtype)
+    y, inner, rh = empty((B, T, H)), empty((B, T, H)), np.empty((B, H), x.dtype)
     table, steps, shape = places(w_hidden, gates, inner, y, bias, h), steps_of(lengths, B, T), (B, T, H)
     together = GATES if reset_after else GATES - 1  # the gates whose products come first
     sums, sums_n = np.empty((B, together * H), x.dtype), np.empty((B, H), x.dtype)
@@ -132,7 +133,7 @@ def gru_numba_steps(x, w_input, w_hidden, b_input, b_hidden, h0, lengths=None, *
 def gru_backward_numba_steps(dy, dh, x, w_input, w_hidden, h0, y, gates, inner, lengths=None, *, reset_after=True):
     B, T, H = y.shape
     dy, h0, y, gates, inner = (np.ascontiguousarray(a) for a in (dy, h0, y, gates, inner))
-    da, dinner, dh = np.empty_like(gates), np.empty_like(inner), np.array(dh, order="C")
+    da, dinner, dh = empty(gates.shape), empty(inner.shape), np.array(dh, order="C")
     step, drh = np.empty((B, GATES * H), x.dtype), np.empty((B, H), x.dtype)
     table, steps, shape = places(w_hidden, gates, inner, y, h0, dh, dy, da, dinner), steps_of(lengths, B, T), y.shape
     together = GATES if reset_after else GATES - 1

@@ -6,6 +6,7 @@ from numba import prange
 from ..blas import matmul
 from ..jit import Twins
 from ..linear.cpu import linear_backward_bias_numba
+from ..pool import empty
 from ..recurrence import states_before
 from ..recurrence_cpu import (
     is_short,
@@ -66,7 +67,7 @@ def lstm_numba(x, w_input, w_hidden, bias, h0, c0, lengths=None, peepholes=None)
     H = w_hidden.shape[1]
     w_hidden, bias, peepholes = _contiguous(w_hidden, bias, peepholes)
     gates = project(x, w_input)
-    y, cells = np.empty((B, T, H), x.dtype), np.empty((B, T, H), x.dtype)
+    y, cells = empty((B, T, H)), empty((B, T, H))
     h, c = np.array(h0, order="C"), np.array(c0, order="C")
     launch(_forward_twins, GATES, lengths, y.shape, places(w_hidden, gates, cells, h, c, peepholes, y, bias))
     return y, h, c, gates, cells
@@ -77,7 +78,7 @@ def lstm_backward_numba(
     dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells, lengths=None, peepholes=None
 ):  # fmt: skip
     dy, w_hidden, c0, gates, cells, peepholes = _contiguous(dy, w_hidden, c0, gates, cells, peepholes)
-    da, dh0, dc0 = np.empty_like(gates), np.array(dh, order="C"), np.array(dc, order="C")
+    da, dh0, dc0 = empty(gates.shape), np.array(dh, order="C"), np.array(dc, order="C")
     table = places(w_hidden, gates, cells, dh0, dc0, peepholes, dy, c0, da)
     launch(_backward_twins, GATES, lengths, y.shape, table)
     return *_gradients_of_weights(da, x, w_input, h0, y), dh0, dc0, *peephole_gradient(da, c0, cells, peepholes)
@@ -97,7 +98,7 @@ def lstm_numba_steps(x, w_input, w_hidden, bias, h0, c0, lengths=None, peepholes
     B, T, _ = x.shape
     H = w_hidden.shape[1]
     gates = project(x, w_input)
-    y, cells = np.empty((B, T, H), x.dtype), np.empty((B, T, H), x.dtype)
+    y, cells = empty((B, T, H)), empty((B, T, H))
     bias, peepholes = _contiguous(bias, peepholes)
     h, c = np.array(h0, order="C"), np.array(c0, order="C")
     sums = np.empty((B, GATES * H), x.dtype)
@@ -114,7 +115,7 @@ def lstm_backward_numba_steps(
 ):  # fmt: skip
     B, T, H = y.shape
     dy, c0, gates, cells, peepholes = _contiguous(dy, c0, gates, cells, peepholes)
-    da, step = np.empty_like(gates), np.empty((B, GATES * H), x.dtype)
+    da, step = empty(gates.shape), np.empty((B, GATES * H), x.dtype)
     dh, dc = np.array(dh, order="C"), np.array(dc, order="C")
     table, steps = places(w_hidden, gates, cells, dh, dc, peepholes, dy, c0, da), steps_of(lengths, B, T)
     for t in range(T - 1, -1, -1):
