@@ -71,7 +71,7 @@ def test_runs_lists_shows_and_compares(folder: Path, capsys) -> None:
     assert "10/10" in listing
     assert main([*root, "show", "run"]) == 0
     assert "val loss" in capsys.readouterr().out
-    assert main([*root, "compare", "run", "third"]) == 0
+    assert main([*root, "diff", "run", "third"]) == 0
     assert "lstm" in capsys.readouterr().out
     assert main(["runs", "--root", str(folder / "nowhere")]) == 0
     assert "tinylm train" in capsys.readouterr().out

@@ -20,7 +20,7 @@ SMALL = {"layers": 1, "heads": 2, "width": 16, "context": 16, "batch_size": 4}
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch) -> None:
     """Token files of the tests do not go to the user's cache, nor runs to the project."""
-    monkeypatch.setattr("tinylm.tasks.training.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
 
 
@@ -68,8 +68,10 @@ def test_the_rates_rise_by_one_factor_and_the_sweep_ends_where_the_loss_blows_up
 def test_the_command_shows_the_curve_and_draws_it(text: Path, tmp_path: Path, capsys) -> None:
     pytest.importorskip("matplotlib")
     settings = [f"--set={name}={value}" for name, value in SMALL.items()]
-    assert main(["lr-find", str(text), "--steps", "40", "--plot", "curve.svg", *settings]) == 0
+    assert main(["lr-find", str(text), "--steps", "40", "--plot", "curve.svg", "--model", "gpt2", *settings]) == 0
     printed = capsys.readouterr().out
+    repeated = " ".join(f"--set {name}={value}" for name, value in SMALL.items())
+    assert f"next: tinylm train {text} --model gpt2 {repeated} --set learning_rate=" in printed
     assert "suggested" in printed
     assert "*" in printed
     assert "<svg" in (tmp_path / "curve.svg").read_text(encoding="utf-8")

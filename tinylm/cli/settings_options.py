@@ -7,7 +7,7 @@ from typing import Any
 
 from tinylm.errors import TinylmError
 
-__all__ = ["add_settings_options", "read_settings"]
+__all__ = ["add_settings_options", "read_settings", "repeat_options"]
 
 
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,19 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="assignments", help="one setting; repeatable"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random; 0 unless given")
+
+
+def repeat_options(options: argparse.Namespace) -> list[str]:
+    """The words of a command line that choose the same data and settings again."""
+    words = list(options.data)
+    for name in ("text_column", "weights", "model", "preset", "tokenizer", "vocab_size", "config", "seed"):
+        if getattr(options, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    if options.strict:
+        words.append("--strict")
+    for assignment in options.assignments:
+        words += ["--set", assignment]
+    return words
 
 
 def read_settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Tasks, and the way from settings to a trained model: floor 6."""
 
+from .building import build_model
 from .continued import ContinuedLanguageModelling
 from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, Source, evaluate_split
 from .learning_rate import find_learning_rate
@@ -14,7 +15,7 @@ from .settings import (
     settings_to_json,
 )
 from .tokenizers import build_tokenizer, find_tokenizer
-from .training import TrainedRun, build_model, resume_settings, train_language_model
+from .training import TrainedRun, resume_settings, train_language_model
 
 __all__ = [
     "EVALUATION_CONTEXT",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from tinylm.data import Progress
 from tinylm.training import Callback, RangeTest, range_test
 
+from .building import build_model, build_task, build_trainer, read_corpora
 from .settings import TrainSettings
 from .tokenizers import build_tokenizer
-from .training import build_model, build_task, build_trainer, read_corpora
 
 __all__ = ["find_learning_rate"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 import tinylm
 
-from ..settings_options import add_settings_options, read_settings
+from ..settings_options import add_settings_options, read_settings, repeat_options
 
 __all__ = ["add_to", "run"]
 
@@ -62,4 +63,5 @@ def run(options: argparse.Namespace) -> None:
     if options.plot:
         found.save_plot(options.plot)
         print(f"drawn into {options.plot}")
-    print(f"\nnext, on the same data: tinylm train --set learning_rate={found.suggested:.1e}")
+    again = shlex.join([*repeat_options(options), "--set", f"learning_rate={found.suggested:.1e}"])
+    print(f"\nnext: tinylm train {again}")

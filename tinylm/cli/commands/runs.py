@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
     show = actions.add_parser("show", help="one run: its settings and its curve")
     show.add_argument("run_folder", metavar="RUN", help="a run folder, or its name under the root")
     show.set_defaults(run=run_show)
-    compare = actions.add_parser("compare", help="the settings and results in which runs differ")
+    compare = actions.add_parser("diff", aliases=["compare"], help="the settings and results in which runs differ")
     compare.add_argument("run_folders", nargs="+", metavar="RUN", help="run folders, or their names under the root")
     compare.set_defaults(run=run_compare)
     best = actions.add_parser("best", help="the runs by their validation, the best first")

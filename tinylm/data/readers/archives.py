@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ...errors import FileFormatError, TinylmError
+from ...errors import FileFormatError
+from ...extras import import_extra
 
 __all__ = ["ARCHIVES", "OnRead", "open_binary"]
 
@@ -76,10 +77,7 @@ def _zstandard() -> Callable[[], Any]:
         return importlib.import_module("compression.zstd").ZstdDecompressor
     except ImportError:  # Python before 3.14
         pass
-    try:
-        zstandard = importlib.import_module("zstandard")
-    except ImportError:
-        raise TinylmError('reading .zst needs the package zstandard: pip install "tinylm[data]"') from None
+    zstandard = import_extra("zstandard", "reading .zst")
     return lambda: zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from ...errors import FileFormatError, TinylmError
+from ...errors import FileFormatError
+from ...extras import import_extra
 from .archives import ARCHIVES
 from .base import Piece, Skipped, TextFile, check_column, record
 
@@ -22,10 +22,7 @@ def read_parquet(file: TextFile) -> Iterator[Piece | Skipped]:
     Raises FileFormatError for a file that is cut short or damaged (checksums of pages are compared where it holds
     them), and for a column that is not there or holds no text. Memory: about one row group.
     """
-    try:
-        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-    except ImportError:
-        raise TinylmError('reading Parquet needs pyarrow: pip install "tinylm[data]"') from None
+    arrow, parquet = (import_extra(name, "reading Parquet") for name in ("pyarrow", "pyarrow.parquet"))
     row = 0
     with _seekable(file) as opened:
         try:
