@@ -26,14 +26,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
-from calls import RECEIVED_BY_OUT, Case
-from cases import BENCHMARKS, Benchmark
-from rivals import NOT_COMPARED, torch_candidates
-from tolerance import assert_matches, outputs
 
 import tinylm_kernels as K
+from tinylm.bench import machine
+from tinylm.bench.calls import RECEIVED_BY_OUT, Case
+from tinylm.bench.cases import BENCHMARKS, Benchmark
+from tinylm.bench.rivals import NOT_COMPARED, torch_candidates
+from tinylm.bench.tolerance import assert_matches, outputs
 
 # A reference slower than this is left out: by then its ratio says nothing new.
 SLOWEST_REFERENCE = 2.0

@@ -25,8 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import machine
-
+from tinylm.bench import machine
 from tinylm.text import END_OF_TEXT, BPETokenizer, train_bpe
 from tinylm.text.split import PATTERNS
 

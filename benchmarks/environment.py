@@ -19,6 +19,5 @@ os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 for _name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = str(THREADS)
 
-# The tests' tolerance serves the benchmarks too; behind this folder, since both have a `cases`.
 _root = Path(__file__).parent.parent
-sys.path += [str(_root / "kernels"), str(_root / "tests")]
+sys.path += [str(_root), str(_root / "kernels")]

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calls import Case
 from hypothesis import strategies as st
 
 import tinylm_kernels as K
+from tinylm.bench.calls import Case
 
 # Around the widths of vectors and tiles.
 SMALL = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33, 64, 65)

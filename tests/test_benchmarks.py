@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+
+import tinylm_kernels as K
+from tinylm.bench import cases, rivals
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,14 +24,9 @@ def run(*command):
 
 
 def test_every_kernel_has_realistic_shapes_and_a_counterpart_in_torch():
-    code = """
-        import sys; sys.path.insert(0, "benchmarks")
-        import environment, cases, rivals, tinylm_kernels
-        for name in tinylm_kernels.all_kernels():
-            assert cases.BENCHMARKS.get(name), f"add shapes of {name} to benchmarks/cases.py"
-            assert name == "adamw" or hasattr(rivals, name), f"add {name} to benchmarks/rivals.py"
-    """
-    run("-c", textwrap.dedent(code))
+    for name in K.all_kernels():
+        assert cases.BENCHMARKS.get(name), f"add shapes of {name} to tinylm/bench/cases.py"
+        assert name == "adamw" or hasattr(rivals, name), f"add {name} to tinylm/bench/rivals.py"
 
 
 @pytest.mark.slow

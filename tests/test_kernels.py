@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from calls import RECEIVED_BY_OUT
 from cases import LARGE, cases, laid_out, layouts, variants
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerance import assert_close, assert_matches, outputs
 
 import tinylm_kernels as K
+from tinylm.bench.calls import RECEIVED_BY_OUT
+from tinylm.bench.tolerance import assert_close, assert_matches, outputs
 
 everything = pytest.mark.parametrize(("kernel", "name", "dtype"), variants())
 compiled = pytest.mark.parametrize(("kernel", "name", "dtype"), [v for v in variants() if v.values[1] != "numpy"])

@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 import pytest
-from calls import Case
 from cases import cases, plain_case, variants
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tolerance import assert_close, outputs
 
 import tinylm_kernels as K
+from tinylm.bench.calls import Case
+from tinylm.bench.tolerance import assert_close, outputs
 from tinylm_kernels.dropout.reference import philox
 from tinylm_kernels.gelu.reference import normal_distribution
 

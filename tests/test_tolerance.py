@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from calls import Case
-from tolerance import assert_matches
 
 import tinylm_kernels as K
+from tinylm.bench.calls import Case
+from tinylm.bench.tolerance import assert_matches
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -11,11 +11,11 @@ import math
 import numpy as np
 import pytest
 from cases import variants
-from tolerance import compare, largest_magnitude
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
+from tinylm.bench.tolerance import compare, largest_magnitude
 from tinylm.nn import CrossAttention, Initializer
 
 pytestmark = pytest.mark.oracle

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from calls import Case
+from .calls import Case
+from .cases import normal
 
 # Random, or changing its state at every call: what these return is not compared.
 NOT_COMPARED = {"dropout", "adamw"}
@@ -158,9 +159,7 @@ def lstm(torch, x, w_input, w_hidden, bias, h0, c0):
 
 def lstm_backward(torch, dy, dh, dc, x, w_input, w_hidden, h0, c0, y, gates, cells):
     # The kernel has no use for the bias; PyTorch gets the one that the case was made with.
-    import cases
-
-    bias = torch.from_numpy(cases.normal(len(w_hidden)))
+    bias = torch.from_numpy(normal(len(w_hidden)))
     function, parameters = _lstm(torch, w_input, w_hidden, bias)
     inputs = [x.requires_grad_(), *parameters, h0.requires_grad_(), c0.requires_grad_()]
     results = function(x, h0, c0)
@@ -189,9 +188,7 @@ def gru(torch, x, w_input, w_hidden, b_input, b_hidden, h0):
 
 def gru_backward(torch, dy, dh, x, w_input, w_hidden, h0, y, gates, inner):
     # The kernel has no use for the biases; PyTorch gets those that the case was made with.
-    import cases
-
-    biases = (torch.from_numpy(cases.normal(len(w_hidden), seed=seed)) for seed in (3, 4))
+    biases = (torch.from_numpy(normal(len(w_hidden), seed=seed)) for seed in (3, 4))
     function, parameters = _gru(torch, w_input, w_hidden, *biases)
     inputs = [x.requires_grad_(), *parameters, h0.requires_grad_()]
     results = function(x, h0)

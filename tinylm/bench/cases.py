@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from calls import Case
 
 import tinylm_kernels as K
+
+from .calls import Case
 
 Dims = tuple[int, ...]
 
