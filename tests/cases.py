@@ -146,7 +146,7 @@ def results(kernel: Any, case: Case) -> Any:
     return kernel.reference(*case.arrays, **case.settings)
 
 
-# Softmax, layer normalisation, GELU
+# Softmax, normalisation, activations
 
 
 @case
@@ -177,6 +177,22 @@ def layer_norm_backward(d):
     # Of a single column nothing is left; with rstd = 1 / sqrt(1e-5) that zero would be made of large numbers.
     _, mean, rstd = K.layer_norm.reference(x, weight, weight, eps=1.0 if C == 1 else 1e-5)
     return Case((d.like(x), x, weight, np.asarray(mean), np.asarray(rstd)))
+
+
+@case
+def rms_norm(d):
+    C = d.size()
+    return Case((d.array(*d.rows(), C), d.array(C)), {"eps": d.choice(1e-5, 1e-12, 1e-3)})
+
+
+@case
+def rms_norm_backward(d):
+    x = rms_norm(d).arrays[0]
+    C = x.shape[-1]
+    weight = 1 + d.array(C, outliers=0) / 16
+    # Of a single column eps alone keeps something, rstd^3 eps: with a small eps that is a difference of large numbers.
+    _, rstd = K.rms_norm.reference(x, weight, eps=1.0 if C == 1 else 1e-5)
+    return Case((d.like(x), x, weight, np.asarray(rstd)))
 
 
 @case

@@ -77,6 +77,7 @@ GRADIENTS = {
     "log_softmax": (F.log_softmax, normal(3, 4)),
     "log_softmax_axis": (lambda x: F.log_softmax(x, axis=1), normal(3, 4, 2)),
     "layer_norm": (F.layer_norm, normal(2, 3, 4), normal(4), normal(4, seed=1)),
+    "rms_norm": (F.rms_norm, normal(2, 3, 4), normal(4)),
     "gelu": (F.gelu, normal(3, 4)),
     "gelu_exact": (lambda x: F.gelu(x, exact=True), normal(3, 4)),
     "embedding": (lambda table: F.embedding(table, IDS), normal(3, 4)),

@@ -22,6 +22,7 @@ BACKWARD = {
         K.layer_norm,
         lambda run, d, a, r, s: dict(enumerate(run(d[0], *a[:2], *r[1:]))),
     ),
+    "rms_norm_backward": (K.rms_norm, lambda run, d, a, r, s: dict(enumerate(run(d[0], *a, r[1])))),
     "linear_backward_input": (K.linear, lambda run, d, a, r, s: {0: run(d[0], a[1])}),
     "linear_backward_weight": (K.linear, lambda run, d, a, r, s: {1: run(d[0], a[0])}),
     "linear_backward_bias": (K.linear, lambda run, d, a, r, s: {2: run(d[0])} if a[2] is not None else {}),
@@ -56,7 +57,7 @@ def _with_the_bias(run, arrays, settings):
 
 
 # How many of a forward's results a loss may depend on; the others are saved for the backward.
-DIFFERENTIABLE = {"layer_norm": 1, "attention": 1, "lstm": 3, "gru": 2}
+DIFFERENTIABLE = {"layer_norm": 1, "rms_norm": 1, "attention": 1, "lstm": 3, "gru": 2}
 
 
 def float64(*kernels):

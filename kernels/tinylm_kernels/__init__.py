@@ -17,6 +17,7 @@ from .linear import linear, linear_backward_bias, linear_backward_input, linear_
 from .lstm import lstm, lstm_backward
 from .pool import Pool, empty, empty_like, release_memory, use_pool
 from .registry import Implementation, Kernel, all_kernels, use
+from .rms_norm import rms_norm, rms_norm_backward
 from .softmax import softmax, softmax_backward
 
 __all__ = [
@@ -51,6 +52,8 @@ __all__ = [
     "lstm",
     "lstm_backward",
     "release_memory",
+    "rms_norm",
+    "rms_norm_backward",
     "softmax",
     "softmax_backward",
     "squared_norm",

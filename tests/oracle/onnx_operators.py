@@ -66,6 +66,12 @@ def layer_normalization(x, attributes, outputs):
     return [y.reshape(x[0].shape), np.reshape(mean, kept), np.reshape(rstd, kept)]
 
 
+def rms_normalization(x, attributes, outputs):
+    axis = attributes.get("axis", -1) % x[0].ndim
+    rows = x[0].reshape(*x[0].shape[:axis], -1)
+    return [K.rms_norm(rows, x[1].reshape(-1), eps=attributes.get("epsilon", 1e-5))[0].reshape(x[0].shape)]
+
+
 def softmax_cross_entropy_loss(x, attributes, outputs):
     scores, labels, class_weights = x[:3]
     settings = _loss_settings(attributes)
@@ -254,6 +260,7 @@ OPERATORS = {
     "Softmax": Operator(softmax, "`F.softmax`", K.softmax),
     "LogSoftmax": Operator(log_softmax, "`F.log_softmax`"),
     "LayerNormalization": Operator(layer_normalization, "kernel `layer_norm`", K.layer_norm),
+    "RMSNormalization": Operator(rms_normalization, "kernel `rms_norm`", K.rms_norm),
     "Attention": Operator(attention, "kernels `attention`, `attention_scores`", K.attention),
     "SoftmaxCrossEntropyLoss": Operator(softmax_cross_entropy_loss, "`F.cross_entropy`", K.cross_entropy),
     "NegativeLogLikelihoodLoss": Operator(negative_log_likelihood_loss, "`F.nll_loss`"),

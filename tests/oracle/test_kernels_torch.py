@@ -84,6 +84,16 @@ def test_layer_norm(torch, kernel, name, dtype):
     assert_agrees(torch, ours, function, [x, weight, bias], [dy])
 
 
+@ways(K.rms_norm)
+def test_rms_norm(torch, kernel, name, dtype):
+    x, dy = normal(dtype, 3, 40, 65) * 5 + 2, normal(dtype, 3, 40, 65, seed=1)
+    weight = normal(dtype, 65, seed=2)
+    with K.use(name):
+        y, rstd = K.rms_norm(x, weight, eps=1e-6)
+        ours = [y, *K.rms_norm_backward(dy, x, weight, rstd)]
+    assert_agrees(torch, ours, lambda x, w: torch.nn.functional.rms_norm(x, (65,), w, 1e-6), [x, weight], [dy])
+
+
 @ways(K.gelu)
 @pytest.mark.parametrize("form", ["tanh", "none"])
 def test_gelu(torch, kernel, name, dtype, form):

@@ -20,6 +20,7 @@ __all__ = [
     "log_softmax",
     "lstm",
     "matmul",
+    "rms_norm",
     "softmax",
 ]
 
@@ -82,6 +83,13 @@ def layer_norm(x, weight, bias, *, eps=1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis."""
     y, mean, rstd = K.layer_norm(x, weight, bias, eps=eps)
     return y, lambda dy: K.layer_norm_backward(dy, x, weight, mean, rstd)
+
+
+@differentiable
+def rms_norm(x, weight, *, eps=1e-5):
+    """x / sqrt(mean x^2 + eps) * weight over the last axis."""
+    y, rstd = K.rms_norm(x, weight, eps=eps)
+    return y, lambda dy: K.rms_norm_backward(dy, x, weight, rstd)
 
 
 @differentiable

@@ -125,6 +125,21 @@ def layer_norm_backward(rows, columns):
     return Case((normal(rows, columns, seed=1), x, weight, mean, rstd))
 
 
+ROOTS = (*NORMS[:1], ((4096, 768), "124M"), ((2048, 1024), "1024 wide"), NORMS[2])
+
+
+@shapes(*ROOTS)
+def rms_norm(rows, columns):
+    return Case((normal(rows, columns), 1 + normal(columns, scale=0.1)))
+
+
+@shapes(*ROOTS)
+def rms_norm_backward(rows, columns):
+    x, weight = rms_norm(rows, columns).arrays
+    _, rstd = K.rms_norm(x, weight)
+    return Case((normal(rows, columns, seed=1), x, weight, rstd))
+
+
 @shapes(*HIDDEN)
 def gelu(rows, columns):
     return Case((normal(rows, columns),))

@@ -57,6 +57,17 @@ def layer_norm_backward(torch, dy, x, weight, mean, rstd):
     return _gradient(torch, function, [x, weight, torch.zeros_like(weight)], dy)
 
 
+def rms_norm(torch, x, weight):
+    return lambda: torch.nn.functional.rms_norm(x, weight.shape, weight, 1e-5)
+
+
+def rms_norm_backward(torch, dy, x, weight, rstd):
+    def function(x, weight):
+        return torch.nn.functional.rms_norm(x, weight.shape, weight, 1e-5)
+
+    return _gradient(torch, function, [x, weight], dy)
+
+
 def gelu(torch, x):
     return lambda: torch.nn.functional.gelu(x, approximate="tanh")
 

@@ -11,6 +11,7 @@ from .linear import Linear
 from .lstm import LSTM
 from .module import Module
 from .recurrent import Recurrent, RecurrentState
+from .rms_norm import RMSNorm
 from .transformer import FeedForward, TransformerBlock
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Linear",
     "Module",
     "MultiHeadAttention",
+    "RMSNorm",
     "Recurrent",
     "RecurrentState",
     "TransformerBlock",

@@ -73,3 +73,4 @@ def use_every_kernel() -> None:
         x = Tensor(np.zeros((rows, 128), np.float32), requires_grad=True)
         functional.softmax(x).sum().backward()
         functional.gelu(x, exact=True).sum().backward()
+        functional.rms_norm(x, np.ones(128, np.float32)).sum().backward()
