@@ -13,6 +13,7 @@ from tinylm.cli import main
 from tinylm.data import open_corpus, tokenize_corpus
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.formats import read_safetensors
+from tinylm.inference import first_ids
 from tinylm.text import END_OF_TEXT, load_tokenizer, train_bpe
 
 SMALL = {"layers": 1, "heads": 2, "width": 16, "context": 8, "batch_size": 4, "warmup": 0.1}
@@ -40,11 +41,24 @@ def test_a_run_learns_its_tokenizer_and_keeps_it(text: Path, tmp_path: Path) -> 
     for folder in (run.folder, run.best):
         assert load_tokenizer(folder).to_json() == expected
     lm = tinylm.load(run.folder)
-    assert lm.config.eos_token_id == lm.config.bos_token_id == 269
+    assert (lm.config.bos_token_id, lm.config.eos_token_id) == (None, 269)  # it never sees how a text begins
     generation = json.loads((run.best / "generation_config.json").read_text(encoding="utf-8"))
-    assert generation == {"bos_token_id": 269, "eos_token_id": 269}
+    assert generation == {"eos_token_id": 269}
     assert isinstance(lm.generate("the cat", max_tokens=5, seed=0), str)
     assert lm.next("the cat", 1)[0].text
+
+
+def test_a_model_of_several_texts_begins_one_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number:02}.txt").write_text(f"the cat sat on mat {number}.\n", encoding="utf-8")
+    run = tinylm.train(folder, out=tmp_path / "run", tokenizer="bpe", vocab_size=270, **SMALL)
+    lm = tinylm.load(run.folder)
+    end = lm.tokenizer.end_of_text
+    assert lm.config.bos_token_id == lm.config.eos_token_id == end
+    assert first_ids(lm.model, lm.tokenizer) == first_ids(run.model, run.tokenizer) == [end]
+    assert lm.generate("", max_tokens=5, seed=1) != lm.generate("\n", max_tokens=5, seed=1)
 
 
 def test_generation_stops_at_the_end_of_a_text(text: Path, tmp_path: Path) -> None:

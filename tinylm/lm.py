@@ -17,7 +17,7 @@ from tinylm.data import Progress, open_corpus, tokenize_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
 from tinylm.formats import load_model, load_model_tokenizer, read_model_config, save_model
-from tinylm.inference import Sampler, generate, log_probabilities, next_logits, probabilities, window_start
+from tinylm.inference import Sampler, first_ids, generate, log_probabilities, next_logits, probabilities, window_start
 from tinylm.models import CausalLanguageModel
 from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
 from tinylm.text import Tokenizer
@@ -101,13 +101,13 @@ class LM:
     ) -> Iterator[str]:
         """Yield the text that follows the prompt piece by piece, never half a character; see `Sampler`.
 
-        max_tokens: how many tokens at most. An empty prompt starts from a line break. Raises TinylmError for a
-        setting outside its range or a character that the tokenizer does not know.
+        max_tokens: how many tokens at most. An empty prompt starts a text; see `first_ids`. Raises TinylmError
+        for a setting outside its range or a character that the tokenizer does not know.
         """
         if max_tokens < 0:
             raise TinylmError(f"max_tokens is {max_tokens}, expected 0 or more")
         sampler = Sampler(temperature, top_k, top_p, seed)
-        ids = self._encode(prompt or "\n")
+        ids = self._encode(prompt) if prompt else first_ids(self.model, self.tokenizer)
         stop = {self.config.eos_token_id} - {None}
         pieces = self.tokenizer.stream()
         for token in generate(self.model, ids, sampler, max_tokens=max_tokens, stop=stop, use_cache=use_cache):

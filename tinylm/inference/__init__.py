@@ -1,6 +1,6 @@
 """Using a model: generation, sampling, scoring. Floor 5."""
 
-from .generation import generate, log_probabilities, next_logits, window_start
+from .generation import first_ids, generate, log_probabilities, next_logits, window_start
 from .sampling import Sampler, probabilities
 
-__all__ = ["Sampler", "generate", "log_probabilities", "next_logits", "probabilities", "window_start"]
+__all__ = ["Sampler", "first_ids", "generate", "log_probabilities", "next_logits", "probabilities", "window_start"]

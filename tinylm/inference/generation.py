@@ -9,8 +9,9 @@ import numpy as np
 from tinylm.autograd import no_grad
 from tinylm.errors import TinylmError
 from tinylm.models import CausalLanguageModel
+from tinylm.text import Tokenizer
 
-__all__ = ["generate", "log_probabilities", "next_logits", "window_start"]
+__all__ = ["first_ids", "generate", "log_probabilities", "next_logits", "window_start"]
 
 
 def window_start(length: int, context: int | None) -> int:
@@ -53,6 +54,19 @@ def generate(
             return
         seen.append(token)
         yield token
+
+
+def first_ids(model: CausalLanguageModel, tokenizer: Tokenizer) -> list[int]:
+    """What to generate from where there is no prompt: the token that begins a text, where the model has learnt one.
+
+    Else a line break, or where the tokenizer has none, its first token.
+    """
+    if model.config.bos_token_id is not None:
+        return [model.config.bos_token_id]
+    try:
+        return tokenizer.encode("\n").tolist()
+    except TinylmError:
+        return [0]
 
 
 def next_logits(model: CausalLanguageModel, ids: Sequence[int] | np.ndarray, cache: object = None) -> np.ndarray:

@@ -82,11 +82,17 @@ def build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: Lan
     )
 
 
-def build_model(settings: TrainSettings, tokenizer: Tokenizer) -> CausalLanguageModel:
-    """A new model with its first weights; its config names the token that ends a text, where generation stops."""
+def build_model(
+    settings: TrainSettings, tokenizer: Tokenizer, *, begins_documents: bool = False
+) -> CausalLanguageModel:
+    """A new model with its first weights.
+
+    Its config names the token that ends a text, where generation stops. begins_documents: the model will see what
+    follows that token, so that it can begin a text as well.
+    """
     model = MODELS[settings.model](settings, tokenizer.vocab_size)
     end = tokenizer.end_of_text
-    model.config = dataclasses.replace(model.config, bos_token_id=end, eos_token_id=end)
+    model.config = dataclasses.replace(model.config, bos_token_id=end if begins_documents else None, eos_token_id=end)
     if settings.gradient_checkpointing:
         if model.gradient_checkpointing is None:
             raise TinylmError(f"gradient_checkpointing: {settings.model} has no blocks that could be computed again")

@@ -102,6 +102,11 @@ class LanguageModelling:
             packing=settings.packing,
         )
 
+    @property
+    def begins_documents(self) -> bool:
+        """Whether a document begins somewhere in what is trained on, so that a model learns how one does."""
+        return any(s.train.ends is not None and (s.train.ends < len(s.train)).any() for s in self.sources)
+
     def _batches_of(self, source: Source, packing: str, seed: int) -> Batches:
         try:
             return PACKINGS[packing](source.train, batch_size=self.batch_size, context=self.context, seed=seed)

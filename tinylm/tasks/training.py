@@ -14,7 +14,7 @@ from tinylm.data import Corpus, Progress
 from tinylm.errors import DivergedError, TinylmError
 from tinylm.extras import import_extra
 from tinylm.formats import save_model
-from tinylm.inference import Sampler, generate
+from tinylm.inference import Sampler, first_ids, generate
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 from tinylm.training import (
@@ -96,7 +96,7 @@ def train_language_model(
     else:
         tokenizer = resume_tokenizer(begun.path, settings, corpus)
     task = build_task(settings, sources, tokenizer, progress=progress)
-    model = build_model(settings, tokenizer)
+    model = build_model(settings, tokenizer, begins_documents=task.begins_documents)
     trainer = build_trainer(settings, model, task)
     run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
     if begun is None:
@@ -179,20 +179,10 @@ def _callbacks(
 
 
 def sample_text(model: CausalLanguageModel, tokenizer: Tokenizer, *, seed: int) -> str:
-    """What the model writes after a line break, the same for the same weights and seed."""
-    choose = Sampler(temperature=0.8, seed=seed)
-    start = tokenizer.encode("\n") if _knows(tokenizer, "\n") else [0]
-    end = tokenizer.end_of_text
-    stop = () if end is None else (end,)
+    """What the model writes from nothing, the same for the same weights and seed."""
+    choose, stop = Sampler(temperature=0.8, seed=seed), {model.config.eos_token_id} - {None}
+    start = first_ids(model, tokenizer)
     return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS, stop=stop)))
-
-
-def _knows(tokenizer: Tokenizer, text: str) -> bool:
-    try:
-        tokenizer.encode(text)
-    except TinylmError:
-        return False
-    return True
 
 
 def resume_settings(folder: str | PathLike[str]) -> TrainSettings:
