@@ -207,6 +207,47 @@ def gelu_backward(d):
     return Case((d.like(x), x), forward.settings)
 
 
+@case
+def silu(d):
+    return Case((d.array(*d.rows(), d.choice(d.size(), 0)),))
+
+
+@case
+def silu_backward(d):
+    (x,) = silu(d).arrays
+    return Case((d.like(x), x))
+
+
+@case
+def swiglu(d):
+    rows, F = d.rows(), d.choice(d.size(), 0)
+    if d.choice(False, True):
+        return Case(tuple(np.split(d.array(*rows, 2 * F), 2, axis=-1)))
+    return Case((d.array(*rows, F), d.array(*rows, F)))
+
+
+@case
+def swiglu_backward(d):
+    gate, up = swiglu(d).arrays
+    return Case((d.like(gate), gate, up))
+
+
+# Rotary positions
+
+
+@case
+def rope(d):
+    B, H, T, D = d.choice(1, 2, 0), d.choice(1, 3), d.choice(d.size(), 0), 1 + d.size(most=130)
+    x = d.array(B, H, T, D)
+    if d.choice(False, True):
+        x = d.array(B, T, 2 * H, D).swapaxes(1, 2)[:, :H]  # heads of a fused projection
+    P, half = T + d.choice(0, 5) + 1, d.choice(D // 2, (D + 2) // 4)
+    angles = d.rng.uniform(0, 2 * np.pi, (P, half))
+    positions = d.choice(None, d.ids((B, T), P))
+    settings = {"interleaved": d.choice(False, True), "inverse": d.choice(False, True)}
+    return Case((x, np.cos(angles).astype(d.dtype), np.sin(angles).astype(d.dtype), positions), settings)
+
+
 # Linear
 
 

@@ -27,6 +27,7 @@ def away_from_ties(*shape: int) -> np.ndarray:
 IDS = np.array([[1, 2, 1], [0, 2, 2]])
 WEIGHTS = np.array([[0.5, 0, 2], [1, 3, 0.25]])
 LENGTHS = np.array([3, 1])
+COS, SIN = np.cos(normal(3, 2)), np.sin(normal(3, 2))
 MASK = np.array([[True, True, False, True], [True, False, True, True]])
 
 GRADIENTS = {
@@ -80,6 +81,11 @@ GRADIENTS = {
     "rms_norm": (F.rms_norm, normal(2, 3, 4), normal(4)),
     "gelu": (F.gelu, normal(3, 4)),
     "gelu_exact": (lambda x: F.gelu(x, exact=True), normal(3, 4)),
+    "silu": (F.silu, normal(3, 4)),
+    "swiglu": (F.swiglu, normal(2, 3, 4), normal(2, 3, 4, seed=1)),
+    "fused_swiglu": (F.fused_swiglu, normal(2, 3, 8)),
+    "rope": (lambda x: F.rope(x, COS, SIN), normal(2, 2, 3, 5)),
+    "rope_positions": (lambda x: F.rope(x, COS, SIN, IDS, interleaved=True), normal(2, 2, 3, 5)),
     "embedding": (lambda table: F.embedding(table, IDS), normal(3, 4)),
     "attention": (lambda q, k, v: F.attention(q, k, v, causal=True), normal(2, 2, 3, 4), normal(2, 2, 5, 4), normal(2, 2, 5, 4)),
     "attention_padded": (lambda q, k, v: F.attention(q, k, v, MASK, causal=False), normal(2, 2, 3, 4), normal(2, 2, 4, 4), normal(2, 2, 4, 4)),

@@ -18,6 +18,8 @@ import tinylm_kernels as K
 BACKWARD = {
     "softmax_backward": (K.softmax, lambda run, d, a, r, s: {0: run(d[0], r[0])}),
     "gelu_backward": (K.gelu, lambda run, d, a, r, s: {0: run(d[0], a[0], **s)}),
+    "silu_backward": (K.silu, lambda run, d, a, r, s: {0: run(d[0], a[0])}),
+    "swiglu_backward": (K.swiglu, lambda run, d, a, r, s: dict(enumerate(run(d[0], *a)))),
     "layer_norm_backward": (
         K.layer_norm,
         lambda run, d, a, r, s: dict(enumerate(run(d[0], *a[:2], *r[1:]))),
@@ -133,3 +135,12 @@ def test_dropout_is_its_own_backward(kernel, name, data):
     case = data.draw(cases("dropout", "float64", tame=True))
     dy = np.random.default_rng(0).standard_normal(case.arrays[0].shape)
     assert_gradients({0: kernel[name](dy, **case.settings)}, K.dropout, case, [dy], seed=1)
+
+
+@float64(K.rope)
+@given(data=st.data())
+def test_rope_the_other_way_round_is_its_backward(kernel, name, data):
+    case = data.draw(cases("rope", "float64", tame=True))
+    dy = np.random.default_rng(0).standard_normal(case.arrays[0].shape)
+    back = {**case.settings, "inverse": not case.settings["inverse"]}
+    assert_gradients({0: kernel[name](dy, *case.arrays[1:], **back)}, K.rope, case, [dy], seed=1)

@@ -187,6 +187,40 @@ def test_the_gradients_of_what_is_hidden_are_zero(kernel, name, dtype):
         assert gradient[0, :, 4:].any()
 
 
+# Rotary positions
+
+
+def tables(dtype, positions, columns):
+    angles = np.arange(positions)[:, None] * 100.0 ** -np.linspace(0, 1, columns // 2)
+    return np.cos(angles).astype(dtype), np.sin(angles).astype(dtype)
+
+
+@every(K.rope)
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_the_products_of_turned_rows_see_only_how_far_they_are_apart(kernel, name, dtype, interleaved):
+    q, k, cos_sin = normal(dtype, 1, 2, 9, 8), normal(dtype, 1, 2, 9, 8, seed=1), tables(dtype, 70, 8)
+
+    def products(first):
+        positions = first + np.arange(9)[None]
+        return np.matmul(
+            kernel[name](q, *cos_sin, positions, interleaved=interleaved),
+            kernel[name](k, *cos_sin, positions, interleaved=interleaved).swapaxes(2, 3),
+        )
+
+    # Eight terms, each a product of numbers below 4 that the tables' rounding has moved.
+    np.testing.assert_allclose(products(60), products(0), atol=8 * 16 * np.finfo(dtype).eps, rtol=0)
+
+
+@every(K.rope)
+@given(data=st.data())
+def test_turning_back_restores_the_rows(kernel, name, dtype, data):
+    case = data.draw(cases("rope", dtype))
+    x, *rest = case.arrays
+    there = kernel[name](x, *rest, **case.settings)
+    back = kernel[name](there, *rest, **{**case.settings, "inverse": not case.settings["inverse"]})
+    np.testing.assert_allclose(back, x, atol=8 * np.finfo(dtype).eps * abs(x).max(initial=0), rtol=0)
+
+
 # LSTM and GRU
 
 
@@ -320,6 +354,11 @@ ROWS = {  # the arguments whose first axis is the batch
     "rms_norm": (0,),
     "gelu": (0,),
     "gelu_backward": (0, 1),
+    "silu": (0,),
+    "silu_backward": (0, 1),
+    "swiglu": (0, 1),
+    "swiglu_backward": (0, 1, 2),
+    "rope": (0, 3),
     "linear": (0, 3),
     "linear_backward_input": (0,),
     "embedding": (1,),
@@ -362,6 +401,11 @@ def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
             K.rms_norm_backward: (0, 1, 2, 3),
             K.gelu: (0,),
             K.gelu_backward: (0, 1),
+            K.silu: (0,),
+            K.silu_backward: (0, 1),
+            K.swiglu: (0, 1),
+            K.swiglu_backward: (0, 1, 2),
+            K.rope: (0, 1, 2),
             K.linear: (0, 1, 2, 3),
             K.embedding: (0,),
             K.embedding_backward: (0,),

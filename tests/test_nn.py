@@ -20,6 +20,8 @@ from tinylm.nn import (
     Linear,
     Module,
     MultiHeadAttention,
+    RMSNorm,
+    SwiGLU,
     TransformerBlock,
     random_step,
 )
@@ -261,3 +263,17 @@ def test_zeros_without_a_seed_and_the_same_numbers_in_every_dtype() -> None:
 def test_heads_must_divide_the_channels() -> None:
     with pytest.raises(ValueError, match="8 channels do not divide into 3 heads"):
         MultiHeadAttention(8, 3, initializer(), causal=True)
+
+
+def test_a_llama_half_block_is_its_formula_written_out() -> None:
+    norm, layer, x = (
+        RMSNorm(6, initializer(), eps=1e-6),
+        SwiGLU(6, 10, initializer(), std=1.0),
+        RNG.normal(size=(2, 3, 6)),
+    )
+    norm.weight.data = RNG.normal(size=6)
+    normed = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-6) * norm.weight.data
+    gate, up = np.split(normed @ layer.gate_up.weight.data.T, 2, axis=-1)
+    expected = x + (gate / (1 + np.exp(-gate)) * up) @ layer.down.weight.data.T
+    np.testing.assert_allclose(layer(norm(Tensor(x)), Tensor(x)).data, expected, rtol=1e-12)
+    assert [name for name, _ in layer.named_parameters()] == ["gate_up.weight", "down.weight"]

@@ -18,7 +18,9 @@ from .lstm import lstm, lstm_backward
 from .pool import Pool, empty, empty_like, release_memory, use_pool
 from .registry import Implementation, Kernel, all_kernels, use
 from .rms_norm import rms_norm, rms_norm_backward
+from .rope import rope
 from .softmax import softmax, softmax_backward
+from .swiglu import silu, silu_backward, swiglu, swiglu_backward
 
 __all__ = [
     "IGNORE",
@@ -54,9 +56,14 @@ __all__ = [
     "release_memory",
     "rms_norm",
     "rms_norm_backward",
+    "rope",
+    "silu",
+    "silu_backward",
     "softmax",
     "softmax_backward",
     "squared_norm",
+    "swiglu",
+    "swiglu_backward",
     "use",
     "use_pool",
 ]

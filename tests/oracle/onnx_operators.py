@@ -204,6 +204,19 @@ def _of_four_axes(mask, S):
     return mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
 
 
+def rotary_embedding(x, attributes, outputs):
+    """Heads beside each other are split; the angles of each token alone are a table with a row for each token."""
+    values, cos, sin, positions = x[:4]
+    three = values.ndim == 3
+    if three:
+        values = _split(values, attributes["num_heads"])
+    B, _, T, _ = values.shape
+    if positions is None:
+        cos, sin, positions = cos.reshape(B * T, -1), sin.reshape(B * T, -1), np.arange(B * T).reshape(B, T)
+    y = K.rope(values, cos, sin, positions, interleaved=bool(attributes.get("interleaved", 0)))
+    return [y.swapaxes(1, 2).reshape(x[0].shape) if three else y]
+
+
 def adam(x, attributes, outputs):
     # The standard counts steps from 0, and its step 0 has no bias correction: nor has one so late that beta^step is 0.
     betas = attributes.get("alpha", 0.9), attributes.get("beta", 0.999)
@@ -262,6 +275,7 @@ OPERATORS = {
     "LayerNormalization": Operator(layer_normalization, "kernel `layer_norm`", K.layer_norm),
     "RMSNormalization": Operator(rms_normalization, "kernel `rms_norm`", K.rms_norm),
     "Attention": Operator(attention, "kernels `attention`, `attention_scores`", K.attention),
+    "RotaryEmbedding": Operator(rotary_embedding, "kernel `rope`", K.rope),
     "SoftmaxCrossEntropyLoss": Operator(softmax_cross_entropy_loss, "`F.cross_entropy`", K.cross_entropy),
     "NegativeLogLikelihoodLoss": Operator(negative_log_likelihood_loss, "`F.nll_loss`"),
     "Gelu": Operator(gelu, "kernel `gelu`", K.gelu),

@@ -103,6 +103,29 @@ def test_gelu(torch, kernel, name, dtype, form):
     assert_agrees(torch, ours, lambda x: torch.nn.functional.gelu(x, approximate=form), [x], [dy])
 
 
+@ways(K.silu)
+def test_silu(torch, kernel, name, dtype):
+    x, dy = normal(dtype, 40, 65) * 3, normal(dtype, 40, 65, seed=1)
+    with K.use(name):
+        ours = [K.silu(x), K.silu_backward(dy, x)]
+    assert_agrees(torch, ours, torch.nn.functional.silu, [x], [dy])
+
+
+@ways(K.swiglu)
+def test_swiglu_on_the_halves_of_a_projection(torch, kernel, name, dtype):
+    x, dy = normal(dtype, 2, 40, 130) * 3, normal(dtype, 2, 40, 65, seed=1)
+    leaf = Tensor(x, requires_grad=True)
+    with K.use(name):
+        y = F.fused_swiglu(leaf)
+        y.backward(dy)
+
+    def function(x):
+        gate, up = x.chunk(2, dim=-1)
+        return torch.nn.functional.silu(gate) * up
+
+    assert_agrees(torch, [y.data, leaf.grad], function, [x], [dy])
+
+
 @ways(K.linear)
 def test_linear_with_bias_and_residual(torch, kernel, name, dtype):
     x, weight, bias = normal(dtype, 3, 40, 33), normal(dtype, 17, 33, seed=1), normal(dtype, 17, seed=2)

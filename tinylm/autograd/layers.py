@@ -13,6 +13,7 @@ from .tensor import differentiable
 __all__ = [
     "dropout",
     "embedding",
+    "fused_swiglu",
     "gelu",
     "gru",
     "layer_norm",
@@ -21,7 +22,10 @@ __all__ = [
     "lstm",
     "matmul",
     "rms_norm",
+    "rope",
+    "silu",
     "softmax",
+    "swiglu",
 ]
 
 
@@ -96,6 +100,52 @@ def rms_norm(x, weight, *, eps=1e-5):
 def gelu(x, *, exact=False):
     """The Gaussian error linear unit, in its tanh form or, exact, x times the normal distribution function."""
     return K.gelu(x, exact=exact), lambda dy: (K.gelu_backward(dy, x, exact=exact),)
+
+
+@differentiable
+def silu(x):
+    """x / (1 + e ** -x)."""
+    return K.silu(x), lambda dy: (K.silu_backward(dy, x),)
+
+
+@differentiable
+def swiglu(gate, up):
+    """silu(gate) * up, for two arrays of one shape."""
+    return K.swiglu(gate, up), lambda dy: K.swiglu_backward(dy, gate, up)
+
+
+@differentiable
+def fused_swiglu(x):
+    """silu(gate) * up for one array (..., 2 F) of gate and up beside each other, with no copy of either: (..., F)."""
+    if x.shape[-1] % 2:
+        raise ValueError(f"fused_swiglu: x has {x.shape[-1]} columns, which do not divide into a gate and another half")
+    gate, up = _halves(x)
+
+    def pullback(dy):
+        dx = K.empty_like(x)
+        K.swiglu_backward(dy, gate, up, out=_halves(dx))
+        return (dx,)
+
+    return K.swiglu(gate, up), pullback
+
+
+def _halves(x):
+    columns = x.shape[-1] // 2
+    return x[..., :columns], x[..., columns:]
+
+
+@differentiable
+def rope(x, cos, sin, positions=None, *, interleaved=False):
+    """Rotary positions: pairs of the columns of x (B, H, T, D) turned by the angles of their position.
+
+    cos, sin: arrays (P, R / 2), of a row for each position; no gradient flows to them. positions: (B, T) integers, by
+    default 0..T-1; see `tinylm_kernels.rope`.
+    """
+
+    def pullback(dy):
+        return K.rope(dy, cos, sin, positions, interleaved=interleaved, inverse=True), None, None, None
+
+    return K.rope(x, cos, sin, positions, interleaved=interleaved), pullback
 
 
 @differentiable

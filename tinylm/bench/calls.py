@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 # Which of a kernel's results `out=` receives, where it is not the first one alone.
-RECEIVED_BY_OUT = {"cross_entropy_with_gradient": (1,), "attention_backward": (0, 1, 2), "adamw": (0, 1, 2)}
+RECEIVED_BY_OUT = {
+    "cross_entropy_with_gradient": (1,),
+    "attention_backward": (0, 1, 2),
+    "adamw": (0, 1, 2),
+    "swiglu_backward": (0, 1),
+}
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,39 @@ def gelu_backward(rows, columns):
     return Case((normal(rows, columns, seed=1), normal(rows, columns)))
 
 
+@shapes(*HIDDEN)
+def silu(rows, columns):
+    return Case((normal(rows, columns),))
+
+
+@shapes(*HIDDEN)
+def silu_backward(rows, columns):
+    return Case((normal(rows, columns, seed=1), normal(rows, columns)))
+
+
+@shapes(*HIDDEN)
+def swiglu(rows, columns):
+    x = normal(rows, 2 * columns)
+    return Case((x[:, :columns], x[:, columns:]))  # views, as a fused projection gives them
+
+
+@shapes(*HIDDEN)
+def swiglu_backward(rows, columns):
+    return Case((normal(rows, columns, seed=1), *swiglu(rows, columns).arrays))
+
+
+@shapes(
+    ((8, 6, 256, 64), "10.7M"),
+    ((4, 12, 1024, 64), "124M"),
+    ((1, 32, 2048, 128), "the queries of Llama 7B"),
+    check=(1, 1),
+)
+def rope(batch, heads, tokens, width):
+    x = normal(batch, tokens, heads, width).swapaxes(1, 2)  # a view, as a fused projection gives it
+    angles = np.arange(tokens)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+    return Case((x, np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)))
+
+
 def product(rows, inputs, outputs):
     return 2.0 * rows * inputs * outputs
 

@@ -76,6 +76,28 @@ def gelu_backward(torch, dy, x):
     return _gradient(torch, lambda x: torch.nn.functional.gelu(x, approximate="tanh"), [x], dy)
 
 
+def silu(torch, x):
+    return lambda: torch.nn.functional.silu(x)
+
+
+def silu_backward(torch, dy, x):
+    return _gradient(torch, torch.nn.functional.silu, [x], dy)
+
+
+def swiglu(torch, gate, up):
+    return lambda: torch.nn.functional.silu(gate) * up
+
+
+def swiglu_backward(torch, dy, gate, up):
+    return _gradient(torch, lambda gate, up: torch.nn.functional.silu(gate) * up, [gate, up], dy)
+
+
+def rope(torch, x, cos, sin):
+    cos, sin = cos.repeat(1, 2), sin.repeat(1, 2)
+    half = x.shape[-1] // 2
+    return lambda: x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
+
+
 def linear(torch, x, weight, bias, residual):
     return lambda: torch.nn.functional.linear(x, weight, bias) + residual
 

@@ -12,6 +12,7 @@ from .lstm import LSTM
 from .module import Module
 from .recurrent import Recurrent, RecurrentState
 from .rms_norm import RMSNorm
+from .swiglu import SwiGLU
 from .transformer import FeedForward, TransformerBlock
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RMSNorm",
     "Recurrent",
     "RecurrentState",
+    "SwiGLU",
     "TransformerBlock",
     "random_step",
 ]

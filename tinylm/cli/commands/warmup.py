@@ -74,3 +74,6 @@ def use_every_kernel() -> None:
         functional.softmax(x).sum().backward()
         functional.gelu(x, exact=True).sum().backward()
         functional.rms_norm(x, np.ones(128, np.float32)).sum().backward()
+        functional.silu(x).sum().backward()
+        functional.fused_swiglu(x).sum().backward()
+        functional.rope(x.reshape(1, 2, rows, 64), *np.ones((2, rows, 32), np.float32)).sum().backward()
