@@ -324,6 +324,23 @@ def cross_entropy_with_gradient(d):
     return Case(forward.arrays, {**forward.settings, "scale": d.choice(1.0, 0.125, -3.0)})
 
 
+@case
+def linear_cross_entropy(d):
+    forward = cross_entropy(d)
+    logits, targets, weights = forward.arrays
+    (N, V), C = logits.shape, d.size()
+    weight = d.array(V, C, outliers=0)
+    weight /= d.dtype.type(d.scale * C**0.5)  # logits as large as x, whatever C
+    arrays = d.array(N, C, outliers=0), weight, targets, d.choice(d.array(V, outliers=0), None), weights
+    return Case(arrays, {**forward.settings, "rows": d.choice(None, 1, 3, 64)})
+
+
+@case
+def linear_cross_entropy_with_gradients(d):
+    forward = linear_cross_entropy(d)
+    return Case(forward.arrays, {**forward.settings, "scale": d.choice(1.0, 0.125, -3.0)})
+
+
 # Attention
 
 

@@ -129,6 +129,16 @@ def test_cross_entropy_comes_with_scale_times_its_gradient(kernel, name, data):
     assert_gradients({0: gradient[finite]}, K.cross_entropy, case, [np.full(finite.sum(), 3.0)], seed=0)
 
 
+@float64(K.linear_cross_entropy_with_gradients)
+@given(data=st.data())
+def test_the_cross_entropy_of_a_projection_comes_with_scale_times_its_gradients(kernel, name, data):
+    case = data.draw(cases("linear_cross_entropy", "float64", tame=True))
+    assume(len(case.arrays[1]) > 1)
+    losses, *gradients = kernel[name](*case.arrays, **case.settings, scale=3.0)
+    by = dict(zip((0, 1, 3), gradients, strict=False))
+    assert_gradients(by, K.linear_cross_entropy, case, [np.full(len(losses), 3.0)], seed=0)
+
+
 @float64(K.dropout)
 @given(data=st.data())
 def test_dropout_is_its_own_backward(kernel, name, data):

@@ -81,6 +81,31 @@ def test_ignored_rows_have_loss_and_gradient_zero_whatever_they_hold(kernel, nam
         assert result[[0, 2]].all()
 
 
+@every(K.linear_cross_entropy_with_gradients)
+@given(data=st.data())
+def test_the_losses_of_a_projection_with_and_without_the_gradients_agree(kernel, name, dtype, data):
+    case = data.draw(cases("linear_cross_entropy", dtype))
+    assert_close(kernel[name](*case.arrays, **case.settings)[0], K.linear_cross_entropy.reference, case)
+
+
+@every(K.linear_cross_entropy_with_gradients)
+@given(data=st.data())
+def test_a_projection_in_chunks_gives_what_it_gives_in_one(kernel, name, dtype, data):
+    case = data.draw(cases("linear_cross_entropy_with_gradients", dtype))
+    whole = {**case.settings, "rows": None}
+    assert_close(kernel[name](*case.arrays, **whole), kernel.reference, case, kernel.name)
+
+
+@pytest.mark.parametrize("kernel", [K.linear_cross_entropy, K.linear_cross_entropy_with_gradients])
+def test_a_projection_in_chunks_never_holds_the_logits(kernel):
+    pytest.importorskip("numba")
+    N, V = 2048, 10_000
+    x, weight = normal("float32", N, 8), normal("float32", V, 8)
+    with K.use_pool(K.Pool()) as pool:
+        kernel["numba"](x, weight, np.zeros(N, np.int64))
+        assert pool.free_bytes <= N * V * 4 / 10
+
+
 # Attention
 
 
@@ -364,6 +389,7 @@ ROWS = {  # the arguments whose first axis is the batch
     "embedding": (1,),
     "cross_entropy": (0, 1, 2),
     "cross_entropy_with_gradient": (0, 1, 2),
+    "linear_cross_entropy": (0, 2, 4),
     "attention": (0, 1, 2, 3, 4, 5),
     "attention_backward": (0, 1, 2, 3, 4, 5, 6, 7, 8),
     "attention_scores": (0, 1, 2, 3, 4),
@@ -411,6 +437,8 @@ def test_permuting_the_batch_permutes_the_outputs(kernel, name, dtype, data):
             K.embedding_backward: (0,),
             K.cross_entropy: (0,),
             K.cross_entropy_with_gradient: (0,),
+            K.linear_cross_entropy: (0, 1, 3),
+            K.linear_cross_entropy_with_gradients: (0, 1, 3),
             K.attention: (0, 1, 2),
             K.attention_backward: (0, 1, 2, 3),
             K.attention_backward_bias: (0, 1, 2, 3),

@@ -14,6 +14,7 @@ from .gelu import gelu, gelu_backward
 from .gru import gru, gru_backward
 from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
+from .linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_gradients, rows_at_once
 from .lstm import lstm, lstm_backward
 from .pool import Pool, empty, empty_like, release_memory, use_pool
 from .registry import Implementation, Kernel, all_kernels, use
@@ -51,12 +52,15 @@ __all__ = [
     "linear_backward_bias",
     "linear_backward_input",
     "linear_backward_weight",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_gradients",
     "lstm",
     "lstm_backward",
     "release_memory",
     "rms_norm",
     "rms_norm_backward",
     "rope",
+    "rows_at_once",
     "silu",
     "silu_backward",
     "softmax",

@@ -192,6 +192,26 @@ def test_cross_entropy_with_weights_of_classes(torch, kernel, name, dtype, reduc
     assert_agrees(torch, [loss.data, leaf.grad], function, [logits, targets], [d])
 
 
+@ways(K.linear_cross_entropy)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_cross_entropy_of_a_projection(torch, kernel, name, dtype, reduction):
+    x, weight, bias = normal(dtype, 5, 8, 33), normal(dtype, 129, 33, seed=1) / 4, normal(dtype, 129, seed=2)
+    targets = np.random.default_rng(1).integers(0, 129, (5, 8))
+    targets[::2, ::3] = K.IGNORE
+    settings = {"reduction": reduction, "label_smoothing": 0.1}
+    leaves = [Tensor(a, requires_grad=True) for a in (x, weight, bias)]
+    d = normal(dtype, seed=3)
+    with K.use(name):
+        loss = F.linear_cross_entropy(leaves[0], leaves[1], targets, leaves[2], **settings)
+        loss.backward(d)
+
+    def function(x, weight, bias):
+        logits = torch.nn.functional.linear(x, weight, bias).flatten(0, 1)
+        return torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets).flatten(), **settings)
+
+    assert_agrees(torch, [loss.data, *(leaf.grad for leaf in leaves)], function, [x, weight, bias], [d])
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_nll_loss_with_weights_of_classes(torch, reduction):
     log_p, targets = normal("float64", 40, 129), np.random.default_rng(1).integers(0, 129, 40)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tinylm_kernels as K
 from tinylm_kernels import array_module
 
-from .tensor import differentiable
+from .tensor import differentiable, is_recorded
 
-__all__ = ["cross_entropy", "nll_loss"]
+__all__ = ["cross_entropy", "linear_cross_entropy", "nll_loss"]
 
 
 @differentiable
@@ -50,6 +50,53 @@ def cross_entropy(
         elif dy != 1:
             xp.multiply(dlogits, dy, out=dlogits)
         return dlogits.reshape(logits.shape), None, None
+
+    return _reduced(losses, targets, reduction, divisor), pullback
+
+
+def linear_cross_entropy(
+    x, weight, targets, bias=None, weights=None, *, reduction="mean", ignore_index=K.IGNORE, label_smoothing=0.0
+):
+    """`cross_entropy` of `linear(x, weight, bias)`, a chunk of rows after the other: all logits never exist at once.
+
+    x: (..., C); weight: (V, C); bias: (V,) or None; targets and weights: (...); the reduction is "mean" or "sum". The
+    gradients are computed in the same pass, where they are wanted, and wait for `backward`: the weight's of (V, C) is
+    what this costs in memory. Logits that an observer wants to see are the `linear` of the inputs it is shown.
+    """
+    if reduction == "none":
+        raise ValueError("linear_cross_entropy: reduction is 'none', expected 'mean' or 'sum'; cross_entropy has it")
+    return _linear_cross_entropy(
+        x,
+        weight,
+        targets,
+        bias,
+        weights,
+        with_gradients=is_recorded(x, weight, bias),
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+
+
+@differentiable
+def _linear_cross_entropy(x, weight, targets, bias, weights, *, with_gradients, reduction, ignore_index, **settings):
+    xp = array_module(x)
+    wanted, weighed = targets.reshape(-1), None if weights is None else weights.reshape(-1)
+    divisor = _divisor("linear_cross_entropy", wanted, weighed, reduction, ignore_index)
+    arrays = x.reshape(-1, x.shape[-1]), weight, wanted, bias, weighed
+    if with_gradients:
+        losses, *gradients = K.linear_cross_entropy_with_gradients(
+            *arrays, scale=1 / divisor, ignore_index=ignore_index, **settings
+        )
+    else:
+        losses, gradients = K.linear_cross_entropy(*arrays, ignore_index=ignore_index, **settings), []
+
+    def pullback(dy):
+        if dy != 1:
+            for gradient in gradients:
+                xp.multiply(gradient, dy, out=gradient)
+        dx, dweight, *dbias = gradients
+        return dx.reshape(x.shape), dweight, None, dbias[0] if dbias else None, None
 
     return _reduced(losses, targets, reduction, divisor), pullback
 

@@ -18,7 +18,7 @@ import numpy as np
 from .graph import Node, add_to_leaf, run_backward
 from .observer import Operation, current_observer, current_path
 
-__all__ = ["Parameter", "Tensor", "differentiable", "edge", "no_grad"]
+__all__ = ["Parameter", "Tensor", "differentiable", "edge", "is_recorded", "no_grad"]
 
 _grad_enabled: ContextVar[bool] = ContextVar("gradients are recorded", default=True)
 
@@ -268,6 +268,11 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         return tuple(tensors) if isinstance(result, tuple) else tensors[0]
 
     return record
+
+
+def is_recorded(*inputs: Any) -> bool:
+    """Whether an operation on these is recorded, because a gradient by one of them is wanted."""
+    return _grad_enabled.get() and any(isinstance(value, Tensor) and value.requires_grad for value in inputs)
 
 
 def _output(array: Any, node: Node | None, index: int) -> Tensor:

@@ -83,6 +83,11 @@ def saved(kernel: Any, case: Case) -> Any:
 
 ROWS = (((12288, 256), "attention's rows"), ((512, 50257), "GPT-2's logits"))
 LOGITS = (((4096, 65), "logits of characters"), ((512, 50257), "GPT-2's logits"))
+PROJECTIONS = (
+    ((2048, 64, 10000), "words"),
+    ((4096, 384, 65), "10.7M"),
+    ((512, 768, 50257), "124M"),
+)
 NORMS = (((4096, 384), "10.7M"), ((512, 768), "124M"), ((1, 768), "124M, one token"))
 HIDDEN = (((4096, 1536), "10.7M"), ((512, 3072), "124M"), ((1, 3072), "124M, one token"))
 PRODUCTS = (((4096, 384, 1536), "10.7M"), ((512, 768, 3072), "124M"), ((1, 768, 3072), "124M, one token"))
@@ -226,6 +231,17 @@ def cross_entropy(rows, vocabulary):
 @shapes(*LOGITS)
 def cross_entropy_with_gradient(rows, vocabulary):
     return Case(cross_entropy(rows, vocabulary).arrays, {"scale": 1 / rows})
+
+
+@shapes(*PROJECTIONS, flops=product)
+def linear_cross_entropy(rows, inputs, vocabulary):
+    arrays = normal(rows, inputs), normal(vocabulary, inputs, scale=inputs**-0.5), ids(rows, vocabulary)
+    return Case(arrays)
+
+
+@shapes(*PROJECTIONS, flops=lambda *dims: 3 * product(*dims))
+def linear_cross_entropy_with_gradients(rows, inputs, vocabulary):
+    return Case(linear_cross_entropy(rows, inputs, vocabulary).arrays, {"scale": 1 / rows})
 
 
 @shapes(((4096, 384), "10.7M"), ((512, 768), "124M"))

@@ -138,6 +138,22 @@ def cross_entropy_with_gradient(torch, logits, targets, scale):
     return run
 
 
+def linear_cross_entropy(torch, x, weight, targets):
+    functional = torch.nn.functional
+    return lambda: functional.cross_entropy(functional.linear(x, weight), targets, reduction="none")
+
+
+def linear_cross_entropy_with_gradients(torch, x, weight, targets, scale):
+    parameters = x.requires_grad_(), weight.requires_grad_()
+    d = torch.full((len(targets),), scale)
+
+    def run():
+        losses = torch.nn.functional.cross_entropy(torch.nn.functional.linear(x, weight), targets, reduction="none")
+        return losses.detach(), *torch.autograd.grad(losses, parameters, d)
+
+    return run
+
+
 def dropout(torch, x, rate, **_):
     return lambda: torch.nn.functional.dropout(x, rate)
 

@@ -81,16 +81,21 @@ def _(logits, targets, weights=None, *, scale=1.0, ignore_index=IGNORE, label_sm
 def _check_arguments(operation, logits, targets, weights, ignore_index, label_smoothing):
     if logits.ndim != 2 or logits.shape[1] == 0:
         raise ValueError(f"{operation}: logits has shape {logits.shape}, expected (N, V)")
-    check_shape(operation, "targets", targets, logits.shape[:1])
+    check_targets(operation, logits.shape, targets, weights, ignore_index, label_smoothing)
+
+
+def check_targets(operation, shape, targets, weights, ignore_index, label_smoothing):
+    """Raise for what cross-entropy cannot take with logits of this shape (N, V)."""
+    N, V = shape
+    check_shape(operation, "targets", targets, (N,))
     if weights is not None:
-        check_shape(operation, "weights", weights, logits.shape[:1])
+        check_shape(operation, "weights", weights, (N,))
     if targets.dtype.kind not in "iu":
         raise TypeError(f"{operation}: targets has dtype {targets.dtype}, expected integers")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"{operation}: label_smoothing is {label_smoothing}, expected 0 <= s < 1")
-    wrong = ((targets < 0) | (targets >= logits.shape[1])) & (targets != ignore_index)
+    wrong = ((targets < 0) | (targets >= V)) & (targets != ignore_index)
     if wrong.any():
         raise ValueError(
-            f"{operation}: target {targets[wrong][0]} is outside 0..{logits.shape[1] - 1} "
-            f"and is not ignore_index ({ignore_index})"
+            f"{operation}: target {targets[wrong][0]} is outside 0..{V - 1} and is not ignore_index ({ignore_index})"
         )
