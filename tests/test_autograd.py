@@ -128,6 +128,11 @@ def test_every_public_function_has_a_gradient_check() -> None:
     assert checked == set(F.__all__)
 
 
+def test_the_cross_entropy_of_a_projection_is_a_mean_or_a_sum() -> None:
+    with pytest.raises(ValueError, match="reduction is 'none', expected 'mean' or 'sum'"):
+        F.linear_cross_entropy(normal(3, 4), normal(5, 4), np.array([0, 1, 2]), reduction="none")
+
+
 def test_check_gradients_catches_a_wrong_gradient_and_a_missing_one() -> None:
     @differentiable
     def wrong(x):

@@ -210,6 +210,36 @@ def test_variational_dropout_repeats_its_mask_and_reaches_every_place() -> None:
     assert all(set(np.unique(mask)) == {0, 2} for mask in masks.values())
 
 
+def test_a_loss_in_chunks_is_that_of_all_logits_and_so_are_its_gradients(monkeypatch) -> None:
+    many, rng = 5000, np.random.default_rng(0)
+    model = GPT2(GPT2Config(many, n_positions=100, n_embd=8, n_layer=1, n_head=2), Initializer(0))
+    batch, targets = rng.integers(0, many, (2, 5, 100))
+    targets[:, 90:] = -100
+    seen: list[tuple[str, str]] = []
+
+    class Seen(Observer):
+        def forward(self, operation) -> None:
+            seen.append((operation.path, operation.name))
+
+    def loss_and_gradients() -> dict[str, np.ndarray]:
+        model.zero_grad()
+        with observe(Seen()):
+            loss = model.loss(batch, targets, label_smoothing=0.1)
+        loss.backward()
+        return {"loss": loss.data} | {name: parameter.grad for name, parameter in model.named_parameters()}
+
+    chunks = loss_and_gradients()
+    assert seen[-1] == ("", "linear_cross_entropy")
+    assert ("blocks.0.attention", "self_attention") in seen
+    with no_grad():
+        assert np.allclose(model.loss(batch, targets, label_smoothing=0.1).data, chunks["loss"], rtol=1e-6)
+    monkeypatch.setattr("tinylm.models.language_model._saves_memory", lambda *sizes: False)
+    apart = loss_and_gradients()
+    assert seen[-1] == ("", "cross_entropy")
+    for name, expected in apart.items():
+        np.testing.assert_allclose(chunks[name], expected, rtol=1e-4, atol=1e-5 * abs(expected).max(), err_msg=name)
+
+
 def test_too_many_tokens_for_the_context_are_named() -> None:
     with pytest.raises(ValueError, match="10 tokens do not fit into a context of 9"):
         gpt2()(ids(1, 10))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+import tinylm_kernels as K
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
 from tinylm.nn import Initializer, Module
@@ -27,6 +28,11 @@ class Cache(Protocol):
 
 # Where a parameter of ours lies in a model folder: the tensor's name, and whether it is stored transposed.
 StoredName = tuple[str, bool]
+
+
+def _saves_memory(rows: int, vocabulary: int, width: int) -> bool:
+    """Whether a loss in chunks holds at most half of what all logits take: a chunk's, and the weight's gradient."""
+    return rows >= 2 * (K.rows_at_once(vocabulary, width) + width)
 
 
 class CausalLanguageModel(Module):
@@ -68,8 +74,12 @@ class CausalLanguageModel(Module):
 
     def loss(self, ids: np.ndarray, targets: np.ndarray, *, label_smoothing: float = 0.0, cache: Any = None) -> Tensor:
         """The mean cross-entropy in nats: ids, targets (B, T); targets of -100 do not count. cache: as in `forward`."""
-        # Nobody else sees these logits, so their gradient may take their place.
-        return F.cross_entropy(self(ids, cache), targets, label_smoothing=label_smoothing, in_place=True)
+        if not _saves_memory(targets.size, *self.head_weight.shape):
+            # Nobody else sees these logits, so their gradient may take their place.
+            return F.cross_entropy(self(ids, cache), targets, label_smoothing=label_smoothing, in_place=True)
+        with self.observed():
+            hidden = self.hidden(ids, cache)  # (B, T, C)
+            return F.linear_cross_entropy(hidden, self.head_weight, targets, label_smoothing=label_smoothing)
 
     def folder_names(self) -> Mapping[str, StoredName]:
         """For each of our parameters its name in a model folder, and whether it is stored transposed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -30,11 +31,17 @@ class Module:
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         if current_observer() is None:
             return self.forward(*inputs, **settings)
-        if current_path() is None:  # the outermost module: its parts learn their names
-            for path, module in self.named_modules():
+        with self.observed():
+            return self.forward(*inputs, **settings)
+
+    @contextmanager
+    def observed(self) -> Iterator[None]:
+        """Within the block, an observer sees operations as this module's, as it does within a call of it."""
+        if current_path() is None and current_observer() is not None:
+            for path, module in self.named_modules():  # the outermost module: its parts learn their names
                 module._path = path
         with at_path(self._path):
-            return self.forward(*inputs, **settings)
+            yield
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, whose name is the prefix, and all below it, from the outside in."""
