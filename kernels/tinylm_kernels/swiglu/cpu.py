@@ -52,7 +52,12 @@ def silu_backward_numba(dy, x, *, out=None):
     return deliver(dx, out)
 
 
-@partial(jit, fastmath=EXACT, forceinline=True)
+@jit(forceinline=True)
+def _row(memory, step, i, columns):
+    return memory[i * step : i * step + columns]
+
+
+@jit(fastmath=EXACT, forceinline=True)
 def _gate_row(gate, up, y):
     for j in range(len(y)):
         y[j] = gate[j] * sigmoid(gate[j]) * up[j]
@@ -62,9 +67,9 @@ def _gate_row(gate, up, y):
 def _swiglu(rows, columns, gate, gate_step, up, up_step, y, y_step):
     for i in prange(rows):
         _gate_row(
-            gate[i * gate_step : i * gate_step + columns],
-            up[i * up_step : i * up_step + columns],
-            y[i * y_step : i * y_step + columns],
+            _row(gate, gate_step, i, columns),
+            _row(up, up_step, i, columns),
+            _row(y, y_step, i, columns),
         )
 
 
@@ -75,7 +80,7 @@ def swiglu_numba(gate, up, *, out=None):
     return deliver(y, out)
 
 
-@partial(jit, fastmath=EXACT, forceinline=True)
+@jit(fastmath=EXACT, forceinline=True)
 def _gate_row_backward(dy, gate, up, dgate, dup):
     for j in range(len(dy)):
         s, slope = _sigmoid_and_slope(gate[j])
@@ -90,11 +95,11 @@ def _swiglu_backward(
 ):  # fmt: skip
     for i in prange(rows):
         _gate_row_backward(
-            dy[i * dy_step : i * dy_step + columns],
-            gate[i * gate_step : i * gate_step + columns],
-            up[i * up_step : i * up_step + columns],
-            dgate[i * dgate_step : i * dgate_step + columns],
-            dup[i * dup_step : i * dup_step + columns],
+            _row(dy, dy_step, i, columns),
+            _row(gate, gate_step, i, columns),
+            _row(up, up_step, i, columns),
+            _row(dgate, dgate_step, i, columns),
+            _row(dup, dup_step, i, columns),
         )
 
 
