@@ -48,7 +48,7 @@ def main() -> None:
     if options.quick:
         options.megabytes, options.vocab_size, options.rounds = 1, 1000, 1
     text = standard_library(round(options.megabytes * 1e6))
-    about = machine.versions(None)
+    about = machine.versions()
     print(f"{about['processor']}, {about['cores']} cores; {len(text) / 1e6:.1f} million characters of Python")
     print(f"\n{'':34}{'min s':>9}{'median':>9}{'MB/s':>9}{'ratio':>8}")
     for task, size, candidates in tasks(text, options.vocab_size):

@@ -10,14 +10,15 @@ import os
 import sys
 from pathlib import Path
 
+_root = Path(__file__).parent.parent
+sys.path += [str(_root), str(_root / "kernels")]
+
+from tinylm.process import limit_threads  # noqa: E402
+
 _parser = argparse.ArgumentParser(add_help=False)
 _parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
 THREADS: int = _parser.parse_known_args()[0].threads
 
 # OpenBLAS' idle threads spin for 25 ms by default, on the cores that the next candidate needs.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-for _name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ[_name] = str(THREADS)
-
-_root = Path(__file__).parent.parent
-sys.path += [str(_root), str(_root / "kernels")]
+limit_threads(THREADS)

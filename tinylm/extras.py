@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from .errors import TinylmError
 
-__all__ = ["EXTRAS", "import_extra", "install_command"]
+__all__ = ["EXTRAS", "check_plot_file", "import_extra", "install_command"]
 
 # Each package by the name it is imported under, and the extra that brings it.
 EXTRAS = {"numba": "fast", "pyarrow": "data", "zstandard": "data", "matplotlib": "plot", "tensorboardX": "track"}
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def install_command(package: str) -> str:
@@ -30,3 +34,10 @@ def import_extra(module: str, purpose: str) -> Any:
         if (error.name or "").partition(".")[0] != package:  # it is there, and lacks something of its own
             raise
         raise TinylmError(f"{purpose} needs {package}: {install_command(package)}") from None
+
+
+def check_plot_file(path: str | PathLike[str]) -> None:
+    """Raise TinylmError where no plot could be written under this name, before the work is done."""
+    if Path(path).suffix not in PLOT_FORMATS:
+        raise TinylmError(f"{path}: a plot takes a name that ends in {', '.join(PLOT_FORMATS)}")
+    import_extra("matplotlib.figure", "a plot")

@@ -10,7 +10,6 @@ loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import llvmlite.binding
 import numba
@@ -18,6 +17,7 @@ import numpy as np
 from numba import prange, types
 
 from .jit import LAUNCH, jit
+from .openblas import GEMM, GET_THREADS, SET_THREADS, find_openblas
 from .pool import empty
 
 __all__ = ["matmul"]
@@ -33,23 +33,12 @@ SMALL = 1 << 18
 NARROW = 128
 
 
-def _find_openblas() -> ctypes.CDLL | None:
-    """The OpenBLAS in NumPy's wheel, with 64-bit integers; None where there is none."""
-    package = Path(np.__file__).parent
-    for folder in (package.parent / "numpy.libs", package / ".dylibs"):
-        for file in sorted(folder.glob("*openblas64*")) if folder.is_dir() else ():
-            library = ctypes.CDLL(str(file))
-            if all(hasattr(library, name) for name in SYMBOLS.values()):
-                return library
-    return None
-
-
 SYMBOLS = {
-    "tinylm_sgemm": "scipy_cblas_sgemm64_",
-    "tinylm_set_blas_threads": "scipy_openblas_set_num_threads64_",
-    "tinylm_get_blas_threads": "scipy_openblas_get_num_threads64_",
+    "tinylm_sgemm": GEMM,
+    "tinylm_set_blas_threads": SET_THREADS,
+    "tinylm_get_blas_threads": GET_THREADS,
 }
-_openblas = _find_openblas()
+_openblas = find_openblas()
 if _openblas is not None:
     for _name, _symbol in SYMBOLS.items():
         _address = ctypes.cast(getattr(_openblas, _symbol), ctypes.c_void_p).value

@@ -18,44 +18,72 @@ import tinylm_kernels as K
 from .calls import Case
 
 Dims = tuple[int, ...]
+Count = Callable[..., float]
+
+# Sizes around vectors and tiles that no implementation divides evenly, for the axes in turn.
+ODD: Dims = (37, 35, 39, 41, 14, 3)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A kernel at one shape. flops: how many a call takes; None where memory bounds it."""
+    """A kernel at one shape. Of its axes, the first numbers count independent rows.
+
+    check: the most of the first numbers for a case that the reference computes quickly in float64. flops: the floating
+    operations of a call, an exponential, a root and a division counted as one; 0 where it moves data only. moved: the
+    bytes read and written, where they are not those of all arrays and results. in_place: the arrays that an engine
+    passes as `out`. outlier: what the first array of one more check holds, where exp could overflow.
+    """
 
     name: str
     dims: Dims
-    small: Dims
     words: str
     build: Callable[..., Case]
-    flops: float | None
+    flops: Count
+    check: Dims
+    moved: Count | None
+    in_place: Dims
+    outlier: float | None
+
+    def __str__(self) -> str:
+        return f"{self.name} {size(self.dims)}"
+
+    @property
+    def small(self) -> Dims:
+        """Fewer rows."""
+        return (*map(min, self.dims, self.check), *self.dims[len(self.check) :])
+
+    @property
+    def odd(self) -> Dims:
+        """Small numbers that fit into no vector."""
+        return tuple(map(min, self.small, ODD))
 
     @property
     def times_larger(self) -> float:
-        """How much more work `case` is than `check`."""
+        """How much more work `dims` is than `small`."""
         return math.prod(self.dims) / math.prod(self.small)
 
-    def case(self) -> Case:
-        """The call to time."""
-        return self.build(*self.dims)
 
-    def check(self) -> Case:
-        """The same call with fewer rows, which the reference computes quickly in float64."""
-        return self.build(*self.small)
+def size(dims: Dims) -> str:
+    """The numbers in words."""
+    return " x ".join(map(str, dims))
 
 
 BENCHMARKS: dict[str, list[Benchmark]] = {}
 
 
 def shapes(
-    *entries: tuple[Dims, str], flops: Callable[..., float] | None = None, check: Dims = (64,)
+    *entries: tuple[Dims, str],
+    flops: Count = lambda *dims: 0.0,
+    check: Dims = (64,),
+    moved: Count | None = None,
+    in_place: Dims = (),
+    outlier: float | None = None,
 ) -> Callable[[Callable[..., Case]], Callable[..., Case]]:
-    """Decorator: time the kernel of the function's name at these shapes; `check` caps the first numbers."""
+    """Decorator: time the kernel of the function's name at these shapes. For the rest see `Benchmark`."""
 
     def register(build: Callable[..., Case]) -> Callable[..., Case]:
         BENCHMARKS[build.__name__] = [
-            Benchmark(build.__name__, dims, _cut(dims, check), words, build, flops and flops(*dims))
+            Benchmark(build.__name__, dims, words, build, flops, check, moved, in_place, outlier)
             for dims, words in entries
         ]
         return build
@@ -63,8 +91,9 @@ def shapes(
     return register
 
 
-def _cut(dims: Dims, most: Dims) -> Dims:
-    return (*(min(pair) for pair in zip(dims, most, strict=False)), *dims[len(most) :])
+def each(operations: int) -> Count:
+    """So many floating operations for each element."""
+    return lambda *dims: float(operations * math.prod(dims))
 
 
 def normal(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
@@ -107,23 +136,23 @@ SEQUENCES = (
 )
 
 
-@shapes(*ROWS)
+@shapes(*ROWS, flops=each(5), outlier=100.0)
 def softmax(rows, columns):
     return Case((normal(rows, columns, scale=3),))
 
 
-@shapes(*ROWS)
+@shapes(*ROWS, flops=each(4))
 def softmax_backward(rows, columns):
     y = saved(K.softmax, softmax(rows, columns))
     return Case((normal(rows, columns, seed=1), y))
 
 
-@shapes(*NORMS)
+@shapes(*NORMS, flops=each(8))
 def layer_norm(rows, columns):
     return Case((normal(rows, columns), 1 + normal(columns, scale=0.1), normal(columns, scale=0.1)))
 
 
-@shapes(*NORMS)
+@shapes(*NORMS, flops=each(14))
 def layer_norm_backward(rows, columns):
     x, weight, bias = layer_norm(rows, columns).arrays
     _, mean, rstd = K.layer_norm(x, weight, bias)
@@ -133,45 +162,45 @@ def layer_norm_backward(rows, columns):
 ROOTS = (*NORMS[:1], ((4096, 768), "124M"), ((2048, 1024), "1024 wide"), NORMS[2])
 
 
-@shapes(*ROOTS)
+@shapes(*ROOTS, flops=each(4))
 def rms_norm(rows, columns):
     return Case((normal(rows, columns), 1 + normal(columns, scale=0.1)))
 
 
-@shapes(*ROOTS)
+@shapes(*ROOTS, flops=each(10))
 def rms_norm_backward(rows, columns):
     x, weight = rms_norm(rows, columns).arrays
     _, rstd = K.rms_norm(x, weight)
     return Case((normal(rows, columns, seed=1), x, weight, rstd))
 
 
-@shapes(*HIDDEN)
+@shapes(*HIDDEN, flops=each(9), outlier=100.0)
 def gelu(rows, columns):
     return Case((normal(rows, columns),))
 
 
-@shapes(*HIDDEN)
+@shapes(*HIDDEN, flops=each(16))
 def gelu_backward(rows, columns):
     return Case((normal(rows, columns, seed=1), normal(rows, columns)))
 
 
-@shapes(*HIDDEN)
+@shapes(*HIDDEN, flops=each(4), outlier=100.0)
 def silu(rows, columns):
     return Case((normal(rows, columns),))
 
 
-@shapes(*HIDDEN)
+@shapes(*HIDDEN, flops=each(8))
 def silu_backward(rows, columns):
     return Case((normal(rows, columns, seed=1), normal(rows, columns)))
 
 
-@shapes(*HIDDEN)
+@shapes(*HIDDEN, flops=each(5), outlier=100.0)
 def swiglu(rows, columns):
     x = normal(rows, 2 * columns)
     return Case((x[:, :columns], x[:, columns:]))  # views, as a fused projection gives them
 
 
-@shapes(*HIDDEN)
+@shapes(*HIDDEN, flops=each(10))
 def swiglu_backward(rows, columns):
     return Case((normal(rows, columns, seed=1), *swiglu(rows, columns).arrays))
 
@@ -180,11 +209,12 @@ def swiglu_backward(rows, columns):
     ((8, 6, 256, 64), "10.7M"),
     ((4, 12, 1024, 64), "124M"),
     ((1, 32, 2048, 128), "the queries of Llama 7B"),
+    flops=each(3),
     check=(1, 1),
 )
 def rope(batch, heads, tokens, width):
     x = normal(batch, tokens, heads, width).swapaxes(1, 2)  # a view, as a fused projection gives it
-    angles = np.arange(tokens)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+    angles = np.arange(tokens)[:, None] * 10000.0 ** (-2 * np.arange(width // 2) / width)
     return Case((x, np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)))
 
 
@@ -208,27 +238,28 @@ def linear_backward_weight(rows, inputs, outputs):
     return Case((normal(rows, outputs), normal(rows, inputs, seed=1)))
 
 
-@shapes(*HIDDEN[:2])
+@shapes(*HIDDEN[:2], flops=each(1))
 def linear_backward_bias(rows, outputs):
     return Case((normal(rows, outputs),))
 
 
-@shapes(*TABLES)
+# Reads as many rows as it writes, not the table.
+@shapes(*TABLES, moved=lambda count, vocabulary, columns: 8 * count * columns)
 def embedding(count, vocabulary, columns):
     return Case((normal(vocabulary, columns), ids(count, vocabulary)))
 
 
-@shapes(*TABLES)
+@shapes(*TABLES, flops=lambda count, vocabulary, columns: count * columns)
 def embedding_backward(count, vocabulary, columns):
     return Case((normal(count, columns), ids(count, vocabulary)), {"rows": vocabulary})
 
 
-@shapes(*LOGITS)
+@shapes(*LOGITS, flops=each(4), outlier=100.0)
 def cross_entropy(rows, vocabulary):
     return Case((normal(rows, vocabulary, scale=3), ids(rows, vocabulary)))
 
 
-@shapes(*LOGITS)
+@shapes(*LOGITS, flops=each(6), outlier=100.0)
 def cross_entropy_with_gradient(rows, vocabulary):
     return Case(cross_entropy(rows, vocabulary).arrays, {"scale": 1 / rows})
 
@@ -244,7 +275,7 @@ def linear_cross_entropy_with_gradients(rows, inputs, vocabulary):
     return Case(linear_cross_entropy(rows, inputs, vocabulary).arrays, {"scale": 1 / rows})
 
 
-@shapes(((4096, 384), "10.7M"), ((512, 768), "124M"))
+@shapes(((4096, 384), "10.7M"), ((512, 768), "124M"), flops=each(1))
 def dropout(rows, columns):
     return Case((normal(rows, columns),), {"rate": 0.1, "seed": 1, "step": 2, "site": 3})
 
@@ -270,7 +301,7 @@ def attention_backward(batch, heads, queries, keys, width, sharing=1):
     return Case((dy, *forward.arrays, y, log_sum_exp), forward.settings)
 
 
-@shapes(HEADS[0], flops=lambda *dims: 2 * seen(*dims), check=(1, 1))
+@shapes(HEADS[0], flops=lambda *dims: 4 * math.prod(dims), check=(1, 1))
 def attention_backward_bias(batch, heads, queries, keys, width):
     dy, q, k, v = attention_backward(batch, heads, queries, keys, width).arrays[:4]
     bias = normal(1, heads, queries, keys, seed=4)
@@ -288,7 +319,7 @@ def recurrence(gates, passes):
     return lambda batch, steps, hidden: 2.0 * passes * batch * steps * gates * hidden * 2 * hidden
 
 
-@shapes(*SEQUENCES, flops=recurrence(4, 1), check=(4,))
+@shapes(*SEQUENCES, flops=recurrence(4, 1), check=(4,), outlier=100.0)
 def lstm(batch, steps, hidden):
     weights = (normal(4 * hidden, hidden, scale=hidden**-0.5, seed=s) for s in (1, 2))
     state = np.zeros((batch, hidden), np.float32)
@@ -303,7 +334,7 @@ def lstm_backward(batch, steps, hidden):
     return Case((*d, x, w_input, w_hidden, h0, c0, y, gates, cells))
 
 
-@shapes(*SEQUENCES, flops=recurrence(3, 1), check=(4,))
+@shapes(*SEQUENCES, flops=recurrence(3, 1), check=(4,), outlier=100.0)
 def gru(batch, steps, hidden):
     weights = (normal(3 * hidden, hidden, scale=hidden**-0.5, seed=s) for s in (1, 2))
     biases = (normal(3 * hidden, seed=s) for s in (3, 4))
@@ -319,13 +350,13 @@ def gru_backward(batch, steps, hidden):
     return Case((*d, x, w_input, w_hidden, h0, y, gates, inner))
 
 
-@shapes(*PARAMETERS, check=(100_000,))
+@shapes(*PARAMETERS, check=(100_000,), flops=each(14), in_place=(0, 2, 3))
 def adamw(count):
     settings = {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "step": 10}
     p, g, m = normal(count, scale=0.02), normal(count, scale=1e-3, seed=1), normal(count, scale=1e-3, seed=2)
     return Case((p, g, m, np.square(g)), settings)
 
 
-@shapes(*PARAMETERS, check=(100_000,))
+@shapes(*PARAMETERS, check=(100_000,), flops=each(2))
 def squared_norm(count):
     return Case((normal(count),))

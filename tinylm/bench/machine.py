@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+# Numbers of each array that is copied: 64 MB a thread, at most 512 MB in all.
+COPIED, COPIED_BY_ALL = 16 << 20, 128 << 20
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """What no kernel passes: bytes read and written a second in a copy, floating operations in a matrix product."""
+
+    bandwidth: float
+    product: float
+
+    def least_time(self, flops: float, moved: float) -> tuple[float, str]:
+        """The seconds that so much work takes at least, and which roof binds it: "memory" or "compute"."""
+        memory, compute = moved / self.bandwidth, flops / self.product
+        return (memory, "memory") if memory > compute else (compute, "compute")
+
+    @property
+    def ridge(self) -> float:
+        """The floating operations a byte from which on arithmetic binds."""
+        return self.product / self.bandwidth
+
+
+def measure_roofs(threads: int, seconds: float = 1.0) -> Roofs:
+    """Both, in so many seconds each."""
+    return Roofs(copy_bandwidth(threads, seconds), matmul_rate(seconds))
 
 
 def fastest(function: Callable[[], Any], seconds: float) -> float:
@@ -23,15 +52,16 @@ def fastest(function: Callable[[], Any], seconds: float) -> float:
     return best
 
 
-def copy_bandwidth(threads: int, seconds: float = 1.0) -> float:
+def copy_bandwidth(threads: int, seconds: float) -> float:
     """Bytes read and written in a second when each thread copies an array far larger than the caches."""
-    pairs = [(np.ones(16 << 20, np.float32), np.empty(16 << 20, np.float32)) for _ in range(threads)]
+    count = min(COPIED, COPIED_BY_ALL // threads)
+    pairs = [(np.ones(count, np.float32), np.empty(count, np.float32)) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         took = fastest(lambda: list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), pairs)), seconds)
     return sum(a.nbytes + b.nbytes for a, b in pairs) / took
 
 
-def matmul_rate(seconds: float = 1.0, n: int = 1536) -> float:
+def matmul_rate(seconds: float, n: int = 1536) -> float:
     """Floating operations in a second of a product of float32 matrices."""
     a, b, out = np.ones((n, n), np.float32), np.ones((n, n), np.float32), np.empty((n, n), np.float32)
     return 2 * n**3 / fastest(lambda: np.matmul(a, b, out=out), seconds)
@@ -46,15 +76,10 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def versions(torch: Any) -> dict[str, str]:
-    """What the numbers depend on."""
-    found = {"python": platform.python_version(), "numpy": np.__version__, "system": platform.system()}
-    try:
-        import numba
-
-        found["numba"] = numba.__version__
-    except ImportError:
-        pass
-    if torch is not None:
-        found["torch"] = torch.__version__
+def versions(*packages: str) -> dict[str, str]:
+    """What the numbers depend on: the machine, Python, NumPy, Numba and these packages, where they are installed."""
+    found = {"python": platform.python_version(), "system": platform.system()}
+    for package in ("numpy", "numba", *packages):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     return {**found, "processor": processor(), "cores": str(os.cpu_count())}

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .calls import Case
+
 WIDER = {
     np.dtype("float16"): np.dtype("float32"),
     np.dtype("float32"): np.dtype("float64"),
@@ -21,39 +23,56 @@ OWN_ERRORS = 3
 LAST_PLACES = 4
 
 
+class WrongResultError(AssertionError):
+    """An implementation does not give what its reference gives."""
+
+
 def outputs(result: Any) -> list[np.ndarray]:
     """What a kernel returned, as a list of arrays."""
     return [np.asarray(r) for r in (result if isinstance(result, tuple) else (result,))]
 
 
-def assert_matches(kernel: Any, case: Any, result: Any) -> None:
-    """Raise AssertionError unless `result` is what the reference gives for the case, within the tolerance."""
+def assert_matches(kernel: Any, case: Case, result: Any) -> None:
+    """Raise WrongResultError unless `result` is what the reference gives for the case, within the tolerance."""
     assert_close(result, kernel.reference, case, kernel.name)
 
 
-def assert_close(result: Any, reference: Callable[..., Any], case: Any, name: str = "result") -> None:
+def assert_close(result: Any, reference: Callable[..., Any], case: Case, name: str = "result") -> None:
     """Like `assert_matches`, for any function of the case's arrays and settings."""
-    expected = outputs(reference(*case.arrays, **case.settings))
-    wide = case.cast(WIDER[case.dtype])
-    truth = outputs(reference(*wide.arrays, **wide.settings))
-    received = outputs(result)
-    assert len(received) == len(expected), f"{name} returned {len(received)} arrays, expected {len(expected)}"
-    numbers = [value for value in case.settings.values() if isinstance(value, float)]
-    last_place = float(np.finfo(case.dtype).eps) * largest_magnitude([*case.arrays, *expected, *numbers])
-    for i, (r, e, t) in enumerate(zip(received, expected, truth, strict=True)):
-        compare(r, e, t, last_place, name if len(expected) == 1 else f"{name}[{i}]")
+    Expected(reference, case).check(result, name)
+
+
+class Expected:
+    """What a reference gives for a case, in the dtype at hand and in a wider one; for any number of results."""
+
+    def __init__(self, reference: Callable[..., Any], case: Case):
+        self.results = outputs(reference(*case.arrays, **case.settings))
+        wide = case.cast(WIDER[case.dtype])
+        self.truth = outputs(reference(*wide.arrays, **wide.settings))
+        numbers = [value for value in case.settings.values() if isinstance(value, float)]
+        largest = largest_magnitude([*case.arrays, *self.results, *numbers])
+        self.last_place = float(np.finfo(case.dtype).eps) * largest
+
+    def check(self, result: Any, name: str) -> None:
+        """Raise WrongResultError, which calls it `name`, unless `result` is that, within the tolerance."""
+        received, count = outputs(result), len(self.results)
+        if len(received) != count:
+            raise WrongResultError(f"{name} returned {len(received)} arrays, expected {count}")
+        for i, (r, e, t) in enumerate(zip(received, self.results, self.truth, strict=True)):
+            compare(r, e, t, self.last_place, name if count == 1 else f"{name}[{i}]")
 
 
 def compare(received: np.ndarray, expected: np.ndarray, truth: np.ndarray, last_place: float, name: str) -> None:
-    """Raise AssertionError unless `received` is as near to `truth` as `expected` and `last_place` allow."""
-    assert received.shape == expected.shape, f"{name} has shape {received.shape}, expected {expected.shape}"
-    assert received.dtype == expected.dtype, f"{name} has dtype {received.dtype}, expected {expected.dtype}"
+    """Raise WrongResultError unless `received` is as near to `truth` as `expected` and `last_place` allow."""
+    for what in ("shape", "dtype"):
+        if getattr(received, what) != getattr(expected, what):
+            raise WrongResultError(f"{name} has {what} {getattr(received, what)}, expected {getattr(expected, what)}")
     finite = np.isfinite(expected)
     same = (received == expected) | (np.isnan(received) & np.isnan(expected))
     wrong = np.where(finite, ~np.isfinite(received), ~same)
     if wrong.any():
         where = first(wrong)
-        raise AssertionError(f"{name}{list(where)} is {received[where]}, expected {expected[where]}")
+        raise WrongResultError(f"{name}{list(where)} is {received[where]}, expected {expected[where]}")
     plain = finite & np.isfinite(truth)
     if not plain.any():
         return
@@ -62,7 +81,7 @@ def compare(received: np.ndarray, expected: np.ndarray, truth: np.ndarray, last_
     allowed = OWN_ERRORS * own + LAST_PLACES * last_place
     if error.max() > allowed:
         where = first(error == error.max())
-        raise AssertionError(
+        raise WrongResultError(
             f"{name}{list(where)} is {received[where]}, truly {truth[where]}: off by {error.max():.3g}, "
             f"allowed {allowed:.3g} (the reference's own error is {own:.3g}, a last place {last_place:.3g})"
         )

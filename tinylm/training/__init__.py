@@ -13,7 +13,7 @@ from .callbacks import (
 from .checkpoints import Checkpoint, discard_checkpoints, load_checkpoint, save_checkpoint
 from .divergence import stop_on_divergence
 from .interrupts import Interrupts
-from .range_test import RangeTest, check_plot_file, range_test
+from .range_test import RangeTest, range_test
 from .ranking import Ranking, rank_runs
 from .run_folder import RunFolder, RunSummary, list_runs, read_metrics, summarise
 from .task import StatefulTask, Task
@@ -34,7 +34,6 @@ __all__ = [
     "Task",
     "TensorBoard",
     "Trainer",
-    "check_plot_file",
     "discard_checkpoints",
     "early_stopping",
     "list_runs",

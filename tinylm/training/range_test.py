@@ -6,20 +6,18 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
 from tinylm.errors import TinylmError
-from tinylm.extras import import_extra
+from tinylm.extras import check_plot_file, import_extra
 
 from .trainer import NonFiniteError, StepResult, Trainer
 
-__all__ = ["RangeTest", "check_plot_file", "range_test"]
+__all__ = ["RangeTest", "range_test"]
 
 # The loss counts as blown up where the mean of so many steps is so many nats above its lowest.
 WINDOW, MARGIN = 5, 1.0
-PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -82,13 +80,6 @@ class RangeTest:
         axes.set(xlabel="learning rate", ylabel="training loss, nats")
         axes.legend()
         figure.savefig(path)
-
-
-def check_plot_file(path: str | PathLike[str]) -> None:
-    """Raise TinylmError where no plot could be written under this name, before the work is done."""
-    if Path(path).suffix not in PLOT_FORMATS:
-        raise TinylmError(f"{path}: a plot takes a name that ends in {', '.join(PLOT_FORMATS)}")
-    import_extra("matplotlib.figure", "a plot")
 
 
 def range_test(trainer: Trainer, *, lowest: float = 1e-6, highest: float = 1.0, steps: int = 100) -> RangeTest:

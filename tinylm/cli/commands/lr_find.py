@@ -7,6 +7,7 @@ import shlex
 from typing import Any
 
 import tinylm
+from tinylm.extras import check_plot_file
 
 from ..settings_options import add_settings_options, read_settings, repeat_options
 
@@ -31,8 +32,6 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the curve and what it suggests."""
-    from tinylm.training import check_plot_file
-
     from ..progress import ProgressBar, ReadingBar
     from ..text_plot import plot_lines
 
