@@ -102,7 +102,7 @@ def test_a_projection_in_chunks_never_holds_the_logits(kernel):
     N, V = 2048, 10_000
     x, weight = normal("float32", N, 8), normal("float32", V, 8)
     with K.use_pool(K.Pool()) as pool:
-        kernel["numba"](x, weight, np.zeros(N, np.int64))
+        kernel["numba"](x, weight, np.zeros(N, np.int64), rows=128)
         assert pool.free_bytes <= N * V * 4 / 10
 
 

@@ -13,8 +13,9 @@ from ..registry import Kernel
 # A chunk reads the weight twice, and its gradient once and writes it. Where these stay in the cache (a weight of at
 # most 4 MB), 128 rows cost nothing; where not, 128 rows cost a tenth of the time, 256 a thirtieth, and 512 nothing.
 IN_CACHE, FEW, MANY = 1 << 20, 128, 512
-# Logits of so many numbers (4 MB) are not worth cutting: the launches cost more than the memory.
-SMALLEST = 1 << 20
+# A chunk has at least so many logits (16 MB): with fewer, the threads wait for each other so often that a busy machine
+# takes half as long again for a step, though an idle one does not.
+SMALLEST = 1 << 22
 
 
 def rows_at_once(vocabulary: int, width: int) -> int:
