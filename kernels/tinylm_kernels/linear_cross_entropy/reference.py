@@ -13,8 +13,8 @@ from ..registry import Kernel
 # A chunk reads the weight twice, and its gradient once and writes it. Where these stay in the cache (a weight of at
 # most 4 MB), 128 rows cost nothing; where not, 128 rows cost a tenth of the time, 256 a thirtieth, and 512 nothing.
 IN_CACHE, FEW, MANY = 1 << 20, 128, 512
-# A chunk has at least so many logits (16 MB): with fewer, the threads meet more often, and where other programs hold the
-# cores each meeting waits. Measured on a busy machine only: steps took between the same time and half as long again.
+# A chunk has at least so many logits (16 MB): with fewer, the threads meet more often, and where other programs hold
+# the cores each meeting waits. Measured on a busy machine only: steps took up to half as long again.
 SMALLEST = 1 << 22
 
 
