@@ -13,7 +13,7 @@ from pathlib import Path
 _root = Path(__file__).parent.parent
 sys.path += [str(_root), str(_root / "kernels")]
 
-from tinylm.process import limit_threads  # noqa: E402
+from tinylm.process import limit_threads  # noqa: E402 - the path above leads to it
 
 _parser = argparse.ArgumentParser(add_help=False)
 _parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))

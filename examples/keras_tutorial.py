@@ -19,7 +19,7 @@ import tinylm
 tinylm.prepare_process()  # before the first model: keeps memory for the next step instead of giving it back
 
 from tinylm import LSTM, Dense, Embedding, Sequential  # noqa: E402 - a script prepares its process first
-from tinylm.data import builtin_corpus  # noqa: E402
+from tinylm.data import builtin_corpus  # noqa: E402 - as above
 
 STEPS = 32  # words a sample
 
