@@ -22,13 +22,18 @@ import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from tinylm_kernels.packed import BF16
+
 from ..errors import FileFormatError, TinylmError
 from ..files import parse_json, write_atomically
+from .mapped import map_file, other_kind
+from .tensors import StoredArray, StoredTensor, Tensors, plain_bytes, unmade
 
 __all__ = ["read_metadata", "read_safetensors", "write_safetensors"]
 
@@ -40,15 +45,7 @@ _DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8", "BF16": "<u2",
 }  # fmt: skip
-_NAMES = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
-
-_OTHER_KINDS = {
-    b"PK\x03\x04": "a zip archive, as torch.save writes, which may run code: convert to safetensors",
-    b"\x80": "a Python pickle, which may run code: convert to safetensors",
-    b"GGUF": "a GGUF file, not safetensors",
-    b"\x89HDF": "an HDF5 file: convert to safetensors",
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
-}
+_NAMES = {"bf16": "BF16", **{np.dtype(code).name: name for name, code in _DTYPES.items() if name != "BF16"}}
 
 
 @dataclass(frozen=True)
@@ -66,74 +63,65 @@ class _Header:
     data_start: int  # bytes from the start of the file
 
 
-def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_safetensors(path: str | os.PathLike[str]) -> Tensors:
     """The tensors of a file by name, in the order of its header: read-only views of a memory map.
 
     Nothing is read before it is used. Copied instead are BF16, which NumPy lacks and which widens exactly to
-    float32, and a tensor that the file does not align to its item. F16 stays float16. The file must stay as
-    it is while the arrays live (replacing it by rename is fine). Raises FileFormatError.
+    float32 each time it is asked for, and a tensor that the file does not align to its item. F16 stays float16. The
+    file must stay as it is while the arrays live (replacing it by rename is fine). Raises FileFormatError.
     """
     file = Path(path)
-    buffer = _map(file)
+    buffer = map_file(file, "safetensors")
     header = _parse(file, buffer)
     data = np.frombuffer(buffer, np.uint8)[header.data_start :]
-    tensors = {}
+    stored = {}
     for name, entry in header.tensors.items():
         raw = data[entry.begin : entry.end]
         if entry.dtype == "BOOL" and raw.size and raw.max() > 1:
             where = header.data_start + entry.begin + int(np.argmax(raw > 1))
             raise FileFormatError(file, f"tensor {name!r:.80}: a BOOL that is neither 0 nor 1", where)
-        tensors[name] = _view(raw, entry)
-    return tensors
+        dtype = "bf16" if entry.dtype == "BF16" else np.dtype(_DTYPES[entry.dtype]).name
+        stored[name] = StoredTensor(entry.shape, dtype, partial(_array, raw, entry))
+    return Tensors(stored)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The file's own notes (`__metadata__`), {} where it has none. Raises FileFormatError, as the reader."""
     file = Path(path)
-    return _parse(file, _map(file)).metadata
+    return _parse(file, map_file(file, "safetensors")).metadata
 
 
 def write_safetensors(
     path: str | os.PathLike[str],
-    tensors: Mapping[str, np.ndarray],
+    tensors: Mapping[str, StoredArray],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write arrays of any shape, stride and byte order, atomically and durably (`tinylm.files`).
 
-    tensors: by name; bool, integers, float16/32/64, complex64. Stored with the widest items first, then by
-    name, so that every tensor is aligned and equal contents give equal files. metadata: text by text.
-    Raises TinylmError for what the format cannot hold, OSError where the disk fails.
+    tensors: by name; bool, integers, float16/32/64, complex64, or BF16 packed; of `Tensors` each is made when its turn
+    comes. Stored with the widest items first, then by name, so that every tensor is aligned and equal contents give
+    equal files. metadata: text by text. Raises TinylmError for what the format cannot hold, OSError where the disk
+    fails.
     """
-    order = sorted(tensors, key=lambda name: (-_checked(name, tensors[name]).itemsize, name))
-    head = _header_bytes(order, tensors, metadata)
+    stored = {name: _checked(name, value) for name, value in unmade(tensors).items()}
+    stored = dict(sorted(stored.items(), key=lambda item: (-_itemsize(item[1]), item[0])))
+    head = _header_bytes(stored, metadata)
 
     def write(file: BinaryIO) -> None:
         file.write(len(head).to_bytes(8, "little"))
         file.write(head)
-        for name in order:
-            array = tensors[name]
-            plain = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            file.write(plain.reshape(-1).view(np.uint8).data)
+        for tensor in stored.values():
+            file.write(plain_bytes(tensor.make()))
 
     write_atomically(path, write)
-
-
-def _map(file: Path) -> mmap.mmap:
-    if file.is_dir():
-        raise FileFormatError(file, "is a folder: name the .safetensors file in it")
-    if not file.is_file():
-        raise FileFormatError(file, "there is no such file")
-    with open(file, "rb") as opened:
-        if os.fstat(opened.fileno()).st_size == 0:
-            raise FileFormatError(file, "is empty: not a safetensors file", 0)
-        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _parse(file: Path, buffer: bytes | mmap.mmap) -> _Header:
     """Check everything a header says before anything is built from it."""
     length = int.from_bytes(buffer[:8], "little")
     if buffer[8:9] != b"{":
-        raise FileFormatError(file, _other_kind(buffer[:32]), 0)
+        reason = other_kind(buffer[:32]) or "not a safetensors file: its header must begin with '{' at byte 8"
+        raise FileFormatError(file, reason, 0)
     if length > MAX_HEADER:
         raise FileFormatError(file, f"a header of {length:,} bytes, over the cap of {MAX_HEADER:,}", 0)
     if length > len(buffer) - 8:
@@ -147,11 +135,6 @@ def _parse(file: Path, buffer: bytes | mmap.mmap) -> _Header:
     entries = {name: _entry(file, name, value) for name, value in fields.items()}
     _check_layout(file, entries, 8 + length, len(buffer))
     return _Header(entries, metadata, 8 + length)
-
-
-def _other_kind(start: bytes) -> str:
-    kind = next((kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)), None)
-    return kind or "not a safetensors file: its header must begin with '{' at byte 8"
 
 
 def _strings(file: Path, value: Any) -> dict[str, str]:
@@ -198,46 +181,49 @@ def _check_layout(file: Path, entries: dict[str, _Entry], data_start: int, size:
         raise FileFormatError(file, f"{kind}: {data_start + position:,} bytes expected, {size:,} found", size)
 
 
-def _view(raw: np.ndarray, entry: _Entry) -> np.ndarray:
+def _array(raw: np.ndarray, entry: _Entry) -> StoredArray:
+    if entry.dtype == "BF16":
+        packed = BF16(raw.reshape(-1, 2)) if not entry.shape else BF16(raw.reshape(*entry.shape, 2))
+        return packed if entry.shape else packed.dequantize().reshape(())
     array = raw.view(_DTYPES[entry.dtype]).reshape(entry.shape)
-    if entry.dtype == "BF16":  # the upper half of a float32
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    elif not array.flags.aligned:
+    if not array.flags.aligned:
         array = array.copy()
     array.flags.writeable = False
     return array
 
 
-def _checked(name: str, array: np.ndarray) -> np.dtype[Any]:
+def _checked(name: str, value: Any) -> StoredTensor:
     if not isinstance(name, str) or name == "__metadata__":
         raise TinylmError(f"write_safetensors: {name!r} cannot name a tensor")
-    if not isinstance(array, np.ndarray) or array.dtype.newbyteorder("<") not in _NAMES:
-        received = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+    tensor = StoredTensor.of(value) if isinstance(value, (np.ndarray, BF16)) else value
+    if not isinstance(tensor, StoredTensor) or tensor.dtype not in _NAMES:
         raise TinylmError(
-            f"write_safetensors: tensor {name!r} is {received}; expected a NumPy array of bool, integers, "
-            "float16, float32, float64 or complex64: convert it first"
+            f"write_safetensors: tensor {name!r} is {getattr(value, 'dtype', type(value).__name__)}; expected a NumPy "
+            "array of bool, integers, float16, float32, float64 or complex64, or BF16: convert it first"
         )
-    return array.dtype
+    return tensor
 
 
-def _header_bytes(order: list[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None) -> bytes:
+def _itemsize(tensor: StoredTensor) -> int:
+    return np.dtype(_DTYPES[_NAMES[tensor.dtype]]).itemsize
+
+
+def _header_bytes(stored: Mapping[str, StoredTensor], metadata: Mapping[str, str] | None) -> bytes:
     fields: dict[str, Any] = {}
     if metadata:
         if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
             raise TinylmError("write_safetensors: metadata must map strings to strings")
         fields["__metadata__"] = dict(metadata)
     position = 0
-    for name in order:
-        array = tensors[name]
-        offsets = [position, position + array.nbytes]
-        dtype = _NAMES[array.dtype.newbyteorder("<")]
-        fields[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": offsets}
-        position += array.nbytes
+    for name, tensor in stored.items():
+        end = position + tensor.size * _itemsize(tensor)
+        fields[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [position, end]}
+        position = end
     try:
         head = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     except UnicodeEncodeError as error:
         raise TinylmError(f"write_safetensors: {error.object[error.start]!r} is a lone surrogate") from None
     head += b" " * (-len(head) % 8)
-    if len(order) > MAX_TENSORS or len(head) > MAX_HEADER:
-        raise TinylmError(f"write_safetensors: {len(order):,} tensors, {len(head):,} header bytes: too many")
+    if len(stored) > MAX_TENSORS or len(head) > MAX_HEADER:
+        raise TinylmError(f"write_safetensors: {len(stored):,} tensors, {len(head):,} header bytes: too many")
     return head

@@ -66,7 +66,7 @@ class Checkpoint:
     """
 
     step: int
-    arrays: dict[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray]
     state: dict[str, Any]
     folder: Path
     skipped: tuple[Skipped, ...] = ()
