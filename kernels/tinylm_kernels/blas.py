@@ -3,8 +3,13 @@
 A program that alternates `np.matmul` and Numba kernels has two pools of threads. Each keeps its workers spinning for a
 while after its work, on the cores that the other needs next: a training step took 10 times as long. Putting the
 workers to sleep at once instead costs time whenever they are woken. So there is one pool here: a product is
-cut into parts, and each thread of Numba's pool computes one with a single-threaded call of the BLAS that NumPy has
+cut into parts, and each thread of Numba's pool computes some with single-threaded calls of the BLAS that NumPy has
 loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs.
+
+The bits are the same for any number of threads. OpenBLAS computes the last rows and columns of a call by other code
+than those before, and small products by another kernel altogether; each rounds in its own way. So what is cut depends
+on the shapes alone (`cut`), except for the rows of large products: their parts are such that each gives the very bits
+of the whole.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import numpy as np
 from numba import prange, types
 
 from .jit import LAUNCH, jit
-from .openblas import GEMM, GET_THREADS, SET_THREADS, find_openblas
+from .openblas import GEMM, GEMV, GET_THREADS, SET_THREADS, find_openblas
 from .pool import empty
 
 __all__ = ["matmul"]
@@ -28,13 +33,21 @@ ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 # OpenBLAS itself uses one thread for products of at most so many multiplications: 65536 times 4.
 SMALL = 1 << 18
 
-# Each part of some rows packs all of b; where it has fewer rows than this, that costs more than it gains, and columns
-# are cut. Products of 64 to 255 rows take 0.7 to 0.9 of the time that they take with parts of 32 rows. Measured.
-NARROW = 128
-
+# A part of some rows packs all of b, one of some columns all of a. Of few rows it is columns that are cut, where there
+# are as many: that takes 0.7 to 0.9 of the time. The most parts that leave them this width take 0.93 to 1.05 of the
+# time of one part for each of two threads, and 1.00 to 1.09 on one thread. Measured.
+FEW_ROWS, COLUMN_PARTS, WIDTH = 256, (8, 4, 2), 64
+# Products of so few rows take down to a quarter of the time in parts that are for OpenBLAS's kernel for small products
+# (up to 100^3 multiplications). Measured with AVX-512; without, there is no such kernel, and they take up to a fifth
+# longer.
+THIN, THIN_PART, THIN_WIDTH = 8, 1 << 19, 32
+# Rows are cut for any number of threads: at multiples of 24, since OpenBLAS's x86 kernels take 12 or 8 of them at a
+# time and the rest by other code; and into parts that are never for the kernel for small products.
+ROW_STEP, COLUMN_STEP, LEAST_PART = 24, 16, 1 << 21
 
 SYMBOLS = {
     "tinylm_sgemm": GEMM,
+    "tinylm_sgemv": GEMV,
     "tinylm_set_blas_threads": SET_THREADS,
     "tinylm_get_blas_threads": GET_THREADS,
 }
@@ -55,8 +68,23 @@ _sgemm = types.ExternalFunction(
         *[types.float32, _pointer, types.int64],  # beta, c, ldc
     ),
 )
+_sgemv = types.ExternalFunction(
+    "tinylm_sgemv",
+    types.void(
+        *[types.int32] * 2,  # order, transpose a
+        *[types.int64] * 2,  # M, N
+        *[types.float32, _pointer, types.int64, _pointer, types.int64],  # alpha, a, lda, x, its step
+        *[types.float32, _pointer, types.int64],  # beta, y, its step
+    ),
+)
 _set_blas_threads = types.ExternalFunction("tinylm_set_blas_threads", types.void(types.int32))
 _get_blas_threads = types.ExternalFunction("tinylm_get_blas_threads", types.int32())
+
+
+@jit
+def _edge(part, parts, size, step):
+    """Where a part begins: at a multiple of `step`."""
+    return size if part == parts else (part * size // parts + step // 2) // step * step
 
 
 @jit(parallel=True)
@@ -67,25 +95,43 @@ def _product(size, a, b, c, beta, row_parts, column_parts):
     _set_blas_threads(1)
     for part in prange(row_parts * column_parts):
         row, column = part // column_parts, part % column_parts
-        top, bottom = row * M // row_parts, (row + 1) * M // row_parts
-        left, right = column * N // column_parts, (column + 1) * N // column_parts
-        _sgemm(
-            ROW_MAJOR,
-            TRANSPOSED if a[2] else PLAIN,
-            TRANSPOSED if b[2] else PLAIN,
-            bottom - top,
-            right - left,
-            K,
-            np.float32(1),
-            a[0] + 4 * top * (1 if a[2] else a[1]),
-            a[1],
-            b[0] + 4 * left * (b[1] if b[2] else 1),
-            b[1],
-            beta,
-            c[0] + 4 * (top * c[1] + left),
-            c[1],
-        )
+        top, bottom = _edge(row, row_parts, M, ROW_STEP), _edge(row + 1, row_parts, M, ROW_STEP)
+        left, right = _edge(column, column_parts, N, COLUMN_STEP), _edge(column + 1, column_parts, N, COLUMN_STEP)
+        b_at = b[0] + 4 * left * (b[1] if b[2] else 1)
+        c_at = c[0] + 4 * (top * c[1] + left)
+        if M == 1:  # b's transpose times the row
+            height, width = (right - left, K) if b[2] else (K, right - left)
+            order, step = PLAIN if b[2] else TRANSPOSED, a[1] if a[2] else 1
+            _sgemv(ROW_MAJOR, order, height, width, np.float32(1), b_at, b[1], a[0], step, beta, c_at, 1)
+        else:
+            _sgemm(
+                ROW_MAJOR,
+                TRANSPOSED if a[2] else PLAIN,
+                TRANSPOSED if b[2] else PLAIN,
+                bottom - top,
+                right - left,
+                K,
+                np.float32(1),
+                a[0] + 4 * top * (1 if a[2] else a[1]),
+                a[1],
+                b_at,
+                b[1],
+                beta,
+                c_at,
+                c[1],
+            )
     _set_blas_threads(threads)
+
+
+def cut(M: int, N: int, K: int, threads: int) -> tuple[int, int]:
+    """Into how many parts the rows and the columns of a product are cut, without effect on its bits."""
+    work = M * N * K
+    if M < FEW_ROWS and M <= N:
+        parts = next((parts for parts in COLUMN_PARTS if parts * WIDTH <= N), COLUMN_PARTS[-1])
+        return 1, max(parts, min(work // THIN_PART, N // THIN_WIDTH)) if M <= THIN else parts
+    if work < 2 * LEAST_PART:
+        return min(2, -(-M // ROW_STEP)), 1
+    return max(min(threads, M // ROW_STEP, work // LEAST_PART), 1), 1
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, accumulate: bool = False) -> np.ndarray:
@@ -100,10 +146,9 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, accum
     if _openblas is None or M * N * K <= SMALL:
         return np.add(out, a @ b, out=out) if accumulate else np.matmul(a, b, out=out)
     a, b = _with_unit_stride(a), _with_unit_stride(b)
-    parts = numba.get_num_threads()
-    cut = (parts, 1) if min(N, NARROW * parts) <= M else (1, parts)
+    parts = cut(M, N, K, numba.get_num_threads())
     with LAUNCH:
-        _product((M, N, K), _place(a), _place(b), _place(out), np.float32(accumulate), *cut)
+        _product((M, N, K), _place(a), _place(b), _place(out), np.float32(accumulate), *parts)
     return out
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["GEMM", "GET_THREADS", "SET_THREADS", "find_openblas", "limit_blas_threads"]
+__all__ = ["GEMM", "GEMV", "GET_THREADS", "SET_THREADS", "find_openblas", "limit_blas_threads"]
 
 # With 64-bit integers, under the names that NumPy's wheels give them.
-GEMM = "scipy_cblas_sgemm64_"
+GEMM, GEMV = "scipy_cblas_sgemm64_", "scipy_cblas_sgemv64_"
 SET_THREADS, GET_THREADS = "scipy_openblas_set_num_threads64_", "scipy_openblas_get_num_threads64_"
 
 
@@ -20,7 +20,7 @@ def find_openblas() -> ctypes.CDLL | None:
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
         for file in sorted(folder.glob("*openblas64*")) if folder.is_dir() else ():
             library = ctypes.CDLL(str(file))
-            if all(hasattr(library, name) for name in (GEMM, SET_THREADS, GET_THREADS)):
+            if all(hasattr(library, name) for name in (GEMM, GEMV, SET_THREADS, GET_THREADS)):
                 return library
     return None
 
