@@ -288,12 +288,12 @@ def test_a_tokenizer_pickles_without_the_words_it_has_seen():
 
 
 def test_words_that_are_kept_take_bounded_memory():
-    from tinylm.text import bpe
+    from tinylm.text.words import CACHE_BYTES
 
     tokenizer = BPETokenizer(TOKENIZER.tokens, TOKENIZER.merges)
-    text = "".join(f" {number:x}" for number in range(bpe.CACHE_BYTES // 256))
+    text = "".join(f" {number:x}" for number in range(CACHE_BYTES // 256))
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert len(tokenizer._words) < bpe.CACHE_BYTES // 256
+    assert len(tokenizer._words) < CACHE_BYTES // 256
 
 
 @given(text=texts, more=texts, longest=st.integers(1, 5), prefix_space=st.booleans())

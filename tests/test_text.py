@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinylm.errors import FileFormatError, TinylmError
-from tinylm.text import ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from tinylm.text import ByteTokenizer, CharTokenizer, PipelineTokenizer, Tokenizer, load_tokenizer
 
 ALPHABET = "ab \n\tzé中\u0301\ufeff\0\x7f\U0001f600\U0010ffff\u2028"
 texts = st.text(ALPHABET)
@@ -198,15 +198,18 @@ def changed(part: str, value: object, where: dict = GOOD) -> dict:
 
 BYTES = ByteTokenizer().to_json()
 bad_tokenizers = [
-    ("model.type", "WordPiece", "model 'WordPiece' is not supported"),
-    ("model", None, "model None is not supported"),
+    ("model.type", "WordPiece", "model WordPiece field unk_token must be a string, not None"),
+    (
+        "model.type",
+        "Lexicon",
+        "model of type 'Lexicon' is not supported; supported: BPE, Unigram, WordLevel, WordPiece",
+    ),
+    ("model", None, "the file has no model"),
     ("model", [], "model"),
     ("model.merges", [["a", "b"]], "merges"),
     ("model.merges", None, "merges"),
-    ("model.unk_token", "a", "unk_token = 'a'"),
-    ("model.fuse_unk", 0, "fuse_unk = 0"),
+    ("model.fuse_unk", 0, "fuse_unk must be true or false, not 0"),
     ("model.dropout", 0.1, "dropout = 0.1"),
-    ("model.byte_fallback", True, "byte_fallback = True"),
     ("model.other", 1, "'other'"),
     ("model.vocab", ["a"], "vocab must be an object"),
     ("model.vocab", {}, "no characters"),
@@ -219,14 +222,14 @@ bad_tokenizers = [
     ("model.vocab", {"a": "0"}, "whole number, not '0'"),
     ("model.vocab", {"a": 0, "bc": 1}, "'bc' is not one character"),
     ("model.vocab", {"": 0}, "'' is not one character"),
-    ("normalizer", {"type": "NFC"}, "normalizer 'NFC' is not supported"),
-    ("truncation", {"max_length": 5}, "truncation"),
+    ("normalizer", {"type": "Rot13"}, "normalizer of type 'Rot13' is not supported; supported: BertNormalizer, "),
+    ("normalizer", "NFC", "normalizer must be a JSON object, not 'NFC'"),
+    ("truncation", {"max_length": -5}, "truncation field max_length is -5, expected at least 0"),
+    ("padding", {"strategy": "Most"}, "padding field strategy must be"),
     ("post_processor", {"type": "TemplateProcessing"}, "TemplateProcessing"),
-    ("added_tokens", [{"id": 2, "content": "<s>"}], "<s>"),
-    ("pre_tokenizer", {"type": "Whitespace"}, "pre_tokenizer 'Whitespace'"),
-    ("pre_tokenizer", GPT2_LIKE, "expected none and Fuse"),
-    ("decoder", None, "decoder None"),
-    ("decoder", {"type": "WordPiece"}, "decoder 'WordPiece'"),
+    ("added_tokens", [{"id": 1, "content": "<s>"}], "has id 1 for '<s>' and for 'b'"),
+    ("pre_tokenizer", {"type": "Split"}, "pre_tokenizer Split lacks the field 'pattern'"),
+    ("decoder", {"type": "WordPiece", "prefix": 1}, "decoder WordPiece field prefix must be a string, not 1"),
     ("surprise", 1, "'surprise'"),
 ]
 
@@ -240,16 +243,39 @@ def test_a_tokenizer_json_that_means_something_else_is_refused_by_name(tmp_path,
     assert caught.value.path == str(path)
 
 
+READ = {
+    "an unknown token": (changed("model.unk_token", "a"), "axb", [0, 0, 1]),
+    "bytes of which there are none": (changed("model.byte_fallback", True), "ba", [1, 0]),
+    "a normalizer": (changed("normalizer", {"type": "Lowercase"}), "AB", [0, 1]),
+    "truncation": (changed("truncation", {"max_length": 5}), "ab", [0, 1]),
+    "an added token": (changed("added_tokens", [{"id": 2, "content": "<s>"}]), "a<s>", [0, 2]),
+    "words": (changed("pre_tokenizer", {"type": "Whitespace"}), "a b", [0, 1]),
+    "words spelt in bytes": (changed("pre_tokenizer", GPT2_LIKE), "ab", [0, 1]),
+    "no decoder": (changed("decoder", None), "ab", [0, 1]),
+    "another decoder": (changed("decoder", {"type": "WordPiece"}), "ab", [0, 1]),
+    "bytes with a space before them": (changed("pre_tokenizer.add_prefix_space", True, BYTES), "a", [32, 97]),
+    "bytes that stay as they are spelt": (changed("decoder", {"type": "Fuse"}, BYTES), "a", [97]),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_more_than_our_own_tokenizers_is_read_component_by_component(tmp_path, name):
+    fields, text, ids = READ[name]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
+    tokenizer = load_tokenizer(tmp_path)
+    assert type(tokenizer) is PipelineTokenizer
+    assert tokenizer.encode(text).tolist() == ids
+    assert tokenizer.to_json() == fields
+
+
 @pytest.mark.parametrize(
     ("part", "value", "words"),
     [
         ("model.vocab", {"a": 0}, "256 bytes"),
-        ("pre_tokenizer.add_prefix_space", True, "ByteLevel"),
-        ("pre_tokenizer.use_regex", 0, "ByteLevel"),
-        ("decoder", {"type": "Fuse"}, "'ByteLevel' with decoder 'Fuse'"),
+        ("pre_tokenizer.use_regex", 0, "pre_tokenizer ByteLevel field use_regex must be true or false, not 0"),
     ],
 )
-def test_a_byte_level_tokenizer_that_is_not_ours_is_refused_by_name(tmp_path, part, value, words):
+def test_a_byte_level_tokenizer_that_is_malformed_is_refused_by_name(tmp_path, part, value, words):
     (tmp_path / "tokenizer.json").write_text(json.dumps(changed(part, value, BYTES)), encoding="utf-8")
     with pytest.raises(FileFormatError, match=words):
         load_tokenizer(tmp_path)

@@ -5,7 +5,9 @@ from .bpe import END_OF_TEXT, AddedToken, BPETokenizer
 from .bpe_training import train_bpe
 from .bytes import ByteTokenizer
 from .chars import CharTokenizer
+from .gguf import from_gguf_fields
 from .load import load_tokenizer
+from .pipeline import Inputs, Padding, PipelineTokenizer, TokenizerConfig, Truncation
 
 __all__ = [
     "END_OF_TEXT",
@@ -13,8 +15,14 @@ __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "Inputs",
+    "Padding",
+    "PipelineTokenizer",
     "TextStream",
     "Tokenizer",
+    "TokenizerConfig",
+    "Truncation",
+    "from_gguf_fields",
     "load_tokenizer",
     "train_bpe",
 ]

@@ -19,7 +19,11 @@ __all__ = ["TextStream", "Tokenizer", "check_characters"]
 
 
 class Tokenizer(ABC):
-    """Text to ids 0..vocab_size-1 and back: `decode(encode(text)) == text` for all text it can encode."""
+    """Text to ids 0..vocab_size-1 and back.
+
+    `decode(encode(text)) == text` for all text it can encode, unless a normalizer changes the text before, as those of
+    some published models do.
+    """
 
     kind: ClassVar[str]  # how users choose it: "chars", "bytes", "bpe"
     vocab_size: int

@@ -16,11 +16,11 @@ from .base import Tokenizer, check_characters
 from .hugging_face import BYTE_LEVEL, byte_level_text, tokenizer_json
 from .merging import Merges
 from .split import LONGEST_WORD, Splitter
+from .words import KnownWords
 
 __all__ = ["END_OF_TEXT", "AddedToken", "BPETokenizer"]
 
 END_OF_TEXT = "<|endoftext|>"
-CACHE_BYTES = 1 << 25  # what the words that are kept may take, about
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,11 @@ class BPETokenizer(Tokenizer):
         ids = self._check_vocabulary()
         self.end_of_text = next((token.id for token in self.added if token.text == END_OF_TEXT), None)
         self._splitter = Splitter([token.text for token in self.added], prefix_space=prefix_space)
-        byte_ids = [ids.get(bytes([byte]), -1) for byte in range(256)]
-        self._missing = frozenset(byte for byte, id in enumerate(byte_ids) if id < 0)
-        products = [ids[self.tokens[left] + self.tokens[right]] for left, right in self.merges]
-        self._words = _KnownWords(
-            byte_ids, Merges(self.merges, products), {token.text: token.id for token in self.added}
-        )
+        self._byte_ids = [ids.get(bytes([byte]), -1) for byte in range(256)]
+        self._missing = frozenset(byte for byte, id in enumerate(self._byte_ids) if id < 0)
+        self._merges = Merges(self.merges, [ids[self.tokens[left] + self.tokens[right]] for left, right in self.merges])
+        self._ids_of_added = {token.text: token.id for token in self.added}
+        self._words = KnownWords(self._encode_word)
 
     def _check_vocabulary(self) -> dict[bytes, int]:
         """The ids by their bytes, without those of the added tokens that no merge can make."""
@@ -110,6 +109,14 @@ class BPETokenizer(Tokenizer):
     def _pack(self, words: list[str]) -> bytes:
         """The ids of words, as the bytes of int32."""
         return b"".join(map(self._words.__getitem__, words))
+
+    def _encode_word(self, word: str) -> bytes:
+        """The ids of a word, or of an added token, as the bytes of int32."""
+        if word in self._ids_of_added:
+            ids = [self._ids_of_added[word]]
+        else:
+            ids = self._merges.apply([self._byte_ids[byte] for byte in word.encode()])
+        return np.array(ids, np.int32).tobytes()
 
     def _checked(self, chunks: Iterable[str]) -> Iterator[str]:
         start = 0
@@ -166,28 +173,3 @@ class BPETokenizer(Tokenizer):
 
 def _rebuild(tokens: Any, merges: Any, added: Any, prefix_space: bool) -> BPETokenizer:
     return BPETokenizer(tokens, merges, added=added, prefix_space=prefix_space)
-
-
-class _KnownWords(dict[str, bytes]):
-    """The ids of words, as the bytes of int32: made when first asked for, and kept while there is room.
-
-    Most words of a text are few words again and again, so that encoding is mostly looking up.
-    """
-
-    def __init__(self, byte_ids: list[int], merges: Merges, added: dict[str, int]):
-        super().__init__()
-        self._byte_ids, self._merges, self._added = byte_ids, merges, added
-        self._room = CACHE_BYTES
-
-    def __missing__(self, word: str) -> bytes:
-        if word in self._added:
-            ids = [self._added[word]]
-        else:
-            ids = self._merges.apply([self._byte_ids[byte] for byte in word.encode()])
-        packed = np.array(ids, np.int32).tobytes()
-        self._room -= 256 + len(word) + len(packed)  # the strings and their place in the table take about 256
-        if self._room < 0:
-            self.clear()
-            self._room = CACHE_BYTES
-        self[word] = packed
-        return packed

@@ -12,28 +12,28 @@ from .base import Tokenizer
 from .bytes import ByteTokenizer
 from .chars import CharTokenizer
 from .hugging_face import BYTE_CHARACTERS, BYTE_LEVEL, FUSE, MODEL_OPTIONS
-from .load_bpe import read_bpe
-from .strict import check_keys, check_options, is_same, read_model, type_of
+from .load_bpe import is_plain_bpe, read_bpe
+from .pipeline import PipelineTokenizer, read_tokenizer_config
+from .strict import check_keys, is_same, read_model
+from .vocabulary_files import fields_of_merges, fields_of_vocab_txt
 
 __all__ = ["load_tokenizer"]
 
-PARTS = ("truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model")
+PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer in a tokenizer.json, or in a folder that holds one.
+    """The tokenizer in a tokenizer.json, or in a folder that holds one, or the older files of BERT or GPT-2.
 
-    Reads what our tokenizers write, also after Hugging Face's `tokenizers` has saved it again, and the byte-level BPE
-    with GPT-2's split that it writes itself. Raises FileFormatError naming the file and the first part that is
-    malformed or not supported.
+    What our tokenizers write comes back as what it was; any other file is read component by component. Raises
+    FileFormatError naming the file and the first part that is malformed or not supported.
     """
     file = Path(path)
-    file = file / "tokenizer.json" if file.is_dir() else file
-    fields = read_json(file)
-    check_keys(file, "the file", fields, {"version", *PARTS})
-    for part in ("truncation", "padding", "normalizer"):
-        if fields.get(part) is not None:
-            raise FileFormatError(file, f"{part} {type_of(fields[part])} is not supported")
+    if file.is_dir():
+        file, fields = _read_folder(file)
+    else:
+        fields = read_json(file)
+    check_keys(file, "the file", fields, {"version", "added_tokens", "model", *PARTS})
     try:
         return _of_kind(file, fields)
     except FileFormatError:
@@ -42,34 +42,46 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         raise FileFormatError(file, str(error)) from None
 
 
+def _read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The fields of a tokenizer.json, made from older files where there is none, and the file that they are from."""
+    if not (folder / "tokenizer.json").exists():
+        if (folder / "merges.txt").exists() and (folder / "vocab.json").exists():
+            return folder / "merges.txt", fields_of_merges(folder / "vocab.json", folder / "merges.txt")
+        if (folder / "vocab.txt").exists():
+            lowercase = read_tokenizer_config(folder).lowercase
+            return folder / "vocab.txt", fields_of_vocab_txt(folder / "vocab.txt", lowercase=lowercase)
+    return folder / "tokenizer.json", read_json(folder / "tokenizer.json")
+
+
 def _of_kind(file: Path, fields: dict[str, Any]) -> Tokenizer:
-    pre_tokenizer, decoder = fields.get("pre_tokenizer"), fields.get("decoder")
-    if pre_tokenizer is None and is_same(decoder, FUSE):
+    if _is_alphabet(fields, None, FUSE):
         return CharTokenizer(_characters(file, fields))
-    kinds = [part.get("type") if isinstance(part, dict) else None for part in (pre_tokenizer, decoder)]
-    if kinds == ["ByteLevel", "ByteLevel"]:
-        if not is_same(pre_tokenizer, BYTE_LEVEL):
-            return read_bpe(file, fields)
+    if _is_alphabet(fields, BYTE_LEVEL, BYTE_LEVEL):
         if "".join(_characters(file, fields)) != BYTE_CHARACTERS:
             raise FileFormatError(file, "a byte-level vocab must hold the 256 bytes, each with itself as its id")
         return ByteTokenizer()
-    raise FileFormatError(
-        file,
-        f"pre_tokenizer {type_of(pre_tokenizer)} with decoder {type_of(decoder)} is not supported: "
-        "expected none and Fuse (characters), or ByteLevel and ByteLevel (bytes, byte-level BPE)",
+    if is_plain_bpe(fields):
+        return read_bpe(file, fields)
+    return PipelineTokenizer(fields, file=str(file), config=read_tokenizer_config(file.parent))
+
+
+def _is_alphabet(fields: dict[str, Any], pre_tokenizer: Any, decoder: Any) -> bool:
+    """Whether the tokens are the letters of an alphabet: a BPE that joins none of them, with these parts alone."""
+    model = fields.get("model")
+    expected = {"pre_tokenizer": pre_tokenizer, "decoder": decoder}
+    return (
+        isinstance(model, dict)
+        and all(is_same(fields.get(name), expected.get(name)) for name in PARTS)
+        and fields.get("added_tokens", []) == []
+        and model.get("type", "BPE") == "BPE"
+        and model.get("merges") == []
+        and all(is_same(model.get(name, default), default) for name, default in MODEL_OPTIONS.items())
     )
 
 
 def _characters(file: Path, fields: dict[str, Any]) -> list[str]:
-    """The vocabulary of single characters in the order of their ids, of a model that merges nothing."""
-    if fields.get("post_processor") is not None:
-        raise FileFormatError(file, f"post_processor {type_of(fields['post_processor'])} is not supported")
-    vocab, merges = read_model(file, fields.get("model"), MODEL_OPTIONS)
-    check_options(file, "model option", fields["model"], MODEL_OPTIONS)
-    if merges:
-        raise FileFormatError(file, "merges without a split into words are not supported; expected merges = []")
-    if fields.get("added_tokens", []) != []:
-        raise FileFormatError(file, f"added_tokens are not supported here: {fields['added_tokens']!r:.80}")
+    """The vocabulary of single characters in the order of their ids."""
+    vocab, _ = read_model(file, fields["model"], MODEL_OPTIONS)
     for token in vocab:
         if len(token) != 1:
             raise FileFormatError(file, f"the token {token!r:.40} is not one character, and there are no merges")

@@ -8,28 +8,74 @@ from typing import Any
 from ..errors import FileFormatError
 from .bpe import AddedToken, BPETokenizer
 from .hugging_face import BYTE_CHARACTERS, MODEL_OPTIONS, byte_level_text
-from .strict import check_keys, check_options, is_same, read_model, type_of
+from .strict import check_keys, is_same, read_model
 
-__all__ = ["read_bpe"]
+__all__ = ["is_plain_bpe", "read_bpe"]
 
 BYTES = {character: bytes([byte]) for byte, character in enumerate(BYTE_CHARACTERS)}
-BYTE_LEVEL_FIELDS = ("type", "add_prefix_space", "trim_offsets", "use_regex")
+BYTE_LEVEL_FIELDS = {"type", "add_prefix_space", "trim_offsets", "use_regex"}
 ADDED_FIELDS = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
-NOT_SUPPORTED = {"single_word": False, "lstrip": False, "rstrip": False}
+NEEDS_CARE = ("single_word", "lstrip", "rstrip")
 TEXT_ALONE = [{"Sequence": {"id": "A", "type_id": 0}}]
 # What a model does with a byte that is not in its vocabulary: no matter where all are.
 UNKNOWN_BYTES = ("unk_token", "fuse_unk", "byte_fallback")
 
 
-def read_bpe(file: Path, fields: dict[str, Any]) -> BPETokenizer:
-    """The tokenizer in the fields of a tokenizer.json whose pre-tokenizer and decoder are ByteLevel.
+def is_plain_bpe(fields: dict[str, Any]) -> bool:
+    """Whether a tokenizer.json is a byte-level BPE with GPT-2's split and nothing else, as `BPETokenizer` is."""
+    return (
+        _is_byte_level(fields.get("pre_tokenizer"))
+        and _is_byte_level(fields.get("decoder"))
+        and is_same(fields["pre_tokenizer"].get("use_regex", True), True)
+        and type(fields["pre_tokenizer"].get("add_prefix_space")) is bool
+        and all(fields.get(part) is None for part in ("truncation", "padding", "normalizer"))
+        and _adds_nothing(fields.get("post_processor"))
+        and _is_plain_model(fields.get("model"))
+        and _are_plain_added(fields.get("added_tokens", []))
+    )
 
-    Raises TinylmError for what makes no tokenizer, FileFormatError for what it would be another than ours.
-    """
-    _check_parts(file, fields)
-    vocab, merges = read_model(file, fields.get("model"), MODEL_OPTIONS)
+
+def _is_byte_level(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "ByteLevel" and part.keys() <= BYTE_LEVEL_FIELDS
+
+
+def _adds_nothing(post_processor: Any) -> bool:
+    """Whether it leaves the ids alone: ByteLevel moves only the places in the text that they stand for."""
+    if not isinstance(post_processor, dict):
+        return post_processor is None
+    kind = post_processor.get("type")
+    return kind == "ByteLevel" or (kind == "TemplateProcessing" and is_same(post_processor.get("single"), TEXT_ALONE))
+
+
+def _is_plain_model(model: Any) -> bool:
+    """Whether it is a BPE that merges bytes and knows nothing else."""
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE" or not isinstance(model.get("vocab"), dict):
+        return False
+    has_all_bytes = model["vocab"].keys() >= BYTES.keys()
+    return all(
+        (name in UNKNOWN_BYTES and has_all_bytes)
+        or (default is None and model.get(name) == "")
+        or is_same(model.get(name, default), default)
+        for name, default in MODEL_OPTIONS.items()
+    )
+
+
+def _are_plain_added(entries: Any) -> bool:
+    """Whether each added token is found wherever its text stands, and whatever others there are."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return False
+    first = [entry.get("content") for entry in entries if entry.get("normalized") is not True]
+    second = [entry.get("content") for entry in entries if entry.get("normalized") is True]
+    return all(type(text) is str for text in [*first, *second]) and not (
+        any(entry.get(name, False) is not False for entry in entries for name in NEEDS_CARE)
+        or any(_can_overlap(a, b) for a in first for b in second)
+    )
+
+
+def read_bpe(file: Path, fields: dict[str, Any]) -> BPETokenizer:
+    """The tokenizer in the fields of a plain tokenizer.json. Raises TinylmError for what makes none."""
+    vocab, merges = read_model(file, fields["model"], MODEL_OPTIONS)
     added = _added_tokens(file, fields.get("added_tokens", []))
-    _check_model_options(file, fields["model"], vocab)
     for token in added:
         if vocab.setdefault(token.text, token.id) != token.id:
             raise FileFormatError(file, f"added token {token.text!r} has id {token.id}, in vocab {vocab[token.text]}")
@@ -43,51 +89,12 @@ def read_bpe(file: Path, fields: dict[str, Any]) -> BPETokenizer:
     return BPETokenizer(tokens, pairs, added=added, prefix_space=fields["pre_tokenizer"]["add_prefix_space"])
 
 
-def _check_parts(file: Path, fields: dict[str, Any]) -> None:
-    pre_tokenizer, post_processor = fields["pre_tokenizer"], fields.get("post_processor")
-    if post_processor is not None and not _adds_nothing(post_processor):
-        raise FileFormatError(file, f"post_processor {type_of(post_processor)} is not supported")
-    for name, part in (("pre_tokenizer", pre_tokenizer), ("decoder", fields["decoder"])):
-        check_keys(file, name, part, BYTE_LEVEL_FIELDS)
-    check_options(file, "pre_tokenizer ByteLevel with", pre_tokenizer, {"use_regex": True})
-    if type(pre_tokenizer.get("add_prefix_space")) is not bool:
-        raise FileFormatError(file, "pre_tokenizer ByteLevel needs add_prefix_space, true or false")
-
-
-def _adds_nothing(post_processor: Any) -> bool:
-    """Whether it leaves the ids alone: ByteLevel moves only the places in the text that they stand for."""
-    if not isinstance(post_processor, dict):
-        return False
-    kind = post_processor.get("type")
-    return kind == "ByteLevel" or (kind == "TemplateProcessing" and is_same(post_processor.get("single"), TEXT_ALONE))
-
-
-def _check_model_options(file: Path, model: dict[str, Any], vocab: dict[str, int]) -> None:
-    for name, default in MODEL_OPTIONS.items():
-        value = model.get(name, default)
-        harmless = (name in UNKNOWN_BYTES and vocab.keys() >= BYTES.keys()) or (default is None and value == "")
-        if not harmless and not is_same(value, default):
-            raise FileFormatError(file, f"model option {name} = {value!r:.40} is not supported")
-
-
-def _added_tokens(file: Path, entries: Any) -> list[AddedToken]:
-    if not isinstance(entries, list):
-        raise FileFormatError(file, f"added_tokens must be a list, not {entries!r:.40}")
+def _added_tokens(file: Path, entries: list[dict[str, Any]]) -> list[AddedToken]:
     for entry in entries:
         check_keys(file, "an added token", entry, ADDED_FIELDS)
         id, text = entry.get("id"), entry.get("content")
         if type(id) is not int or type(text) is not str or not text:
             raise FileFormatError(file, f"an added token needs a whole number as id and a content, not {entry!r:.80}")
-        check_options(file, f"added token {text!r:.40}: the option", entry, NOT_SUPPORTED)
-    first = [entry["content"] for entry in entries if entry.get("normalized") is not True]
-    second = [entry["content"] for entry in entries if entry.get("normalized") is True]
-    for a, b in ((a, b) for a in first for b in second):
-        if _can_overlap(a, b):
-            raise FileFormatError(
-                file,
-                f"the added tokens {a!r} and {b!r} overlap, and one is 'normalized': "
-                "which is found first is not supported",
-            )
     return [AddedToken(entry["content"], entry["id"], entry.get("special") is True) for entry in entries]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import FileFormatError
 
-__all__ = ["check_keys", "check_options", "is_same", "read_model", "type_of"]
+__all__ = ["check_keys", "is_same", "read_model"]
 
 
 def check_keys(file: Path, what: str, fields: Any, known: Collection[str]) -> None:
@@ -20,18 +20,11 @@ def check_keys(file: Path, what: str, fields: Any, known: Collection[str]) -> No
         raise FileFormatError(file, f"{what} has the unknown field {unknown[0]!r:.40}")
 
 
-def check_options(file: Path, what: str, fields: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse a field that is there with another value than the one we can do."""
-    for name, value in expected.items():
-        if not is_same(fields.get(name, value), value):
-            raise FileFormatError(file, f"{what} {name} = {fields[name]!r:.40} is not supported")
-
-
 def read_model(file: Path, model: Any, options: Collection[str]) -> tuple[dict[str, int], list[Any]]:
     """The vocabulary of a BPE model, ids by token, and its merges as they are written."""
     # The first versions of the format did not write the type; merges are BPE's alone.
     if not isinstance(model, dict) or model.get("type", "BPE" if "merges" in model else None) != "BPE":
-        raise FileFormatError(file, f"model {type_of(model)} is not supported; expected BPE")
+        raise FileFormatError(file, f"model {model!r:.80} is not supported; expected BPE")
     check_keys(file, "model", model, {"type", "vocab", "merges", *options})
     vocab, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocab, dict):
@@ -47,8 +40,3 @@ def read_model(file: Path, model: Any, options: Collection[str]) -> tuple[dict[s
 def is_same(part: Any, expected: Any) -> bool:
     """Equal to the types: 0 is not false."""
     return json.dumps(part, sort_keys=True) == json.dumps(expected, sort_keys=True)
-
-
-def type_of(part: Any) -> str:
-    """What to call a part in a message: its type where it has one."""
-    return repr(part.get("type", part) if isinstance(part, dict) else part)[:80]

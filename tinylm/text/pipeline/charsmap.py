@@ -1,0 +1,70 @@
+"""SentencePiece's precompiled normalisation: replacements of characters, kept as a trie in a double array.
+
+Source: the format is Darts-clone's (Yata 2008), as SentencePiece writes it (Kudo and Richardson 2018,
+arXiv:1808.06226): a little-endian u32 with the size of the trie in bytes, the trie's units of 4 bytes, and the
+replacements, each ended by a zero byte. A key is the bytes of one or several characters; its value is where its
+replacement begins.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..words import KnownWords
+
+__all__ = ["Charsmap"]
+
+
+class Charsmap:
+    """Replaces each grapheme (what a reader sees as one character) that begins with a key of the table.
+
+    raw: the content of `precompiled_charsmap`. A grapheme of 6 bytes or more is looked at character by character. The
+    shortest key that begins it replaces all of it, as it does in Hugging Face's `tokenizers`. Raises ValueError for a
+    table that is cut short or leads outside itself.
+    """
+
+    def __init__(self, raw: bytes):
+        size = int.from_bytes(raw[:4], "little")
+        if len(raw) < 4 or size % 4 or not 0 < size <= len(raw) - 4:
+            raise ValueError(f"a trie of {size} bytes does not fit into {len(raw)} bytes")
+        self._units = np.frombuffer(raw, "<u4", size // 4, 4).tolist()
+        self._replacements = raw[4 + size :]
+        self._known = KnownWords(self._normalize)
+
+    def __call__(self, text: str) -> str:
+        import regex
+
+        return "".join(map(self._known.__getitem__, regex.findall(r"\X", text)))
+
+    def _normalize(self, grapheme: str) -> str:
+        if len(grapheme) == 1 or len(grapheme.encode()) < 6:
+            found = self._find(grapheme)
+            if found is not None or len(grapheme) == 1:
+                return grapheme if found is None else found
+        found_each = ((character, self._find(character)) for character in grapheme)
+        return "".join(character if found is None else found for character, found in found_each)
+
+    def _find(self, text: str) -> str | None:
+        """The replacement of the shortest key that begins the text, None where there is none."""
+        units = self._units
+        try:
+            at = _offset(units[0])
+            for byte in text.encode():
+                at ^= byte
+                unit = units[at]
+                if unit & 0x800000FF != byte:  # the unit of another letter, or a leaf
+                    return None
+                at ^= _offset(unit)
+                if unit >> 8 & 1:  # a key ends here
+                    return self._replacement(units[at] & 0x7FFFFFFF)
+        except IndexError:
+            raise ValueError(f"the trie of precompiled_charsmap leads outside itself for {text!r}") from None
+        return None
+
+    def _replacement(self, start: int) -> str:
+        end = self._replacements.find(b"\0", start)
+        return self._replacements[start : end if end >= 0 else None].decode("utf-8", "replace")
+
+
+def _offset(unit: int) -> int:
+    return (unit >> 10) << ((unit & 0x200) >> 6)
