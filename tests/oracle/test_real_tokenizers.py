@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 from pathlib import Path
@@ -152,10 +153,31 @@ def sentencepiece_model(request: Any, tmp_path_factory: Any) -> Any:
         minloglevel=2,
         **(as_llama if request.param == "bpe" else {}),
     )
-    return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")), folder
+
+
+def test_a_sentencepiece_model_gives_the_ids_and_texts_of_sentencepiece(sentencepiece_model):
+    theirs, folder = sentencepiece_model
+    ours = load_tokenizer(folder)
+    for text in [ENGLISH, CHINESE, CODE, "  two  spaces ", "Ünïcödé ① ﬁ x²", "", "日本 😀"]:
+        ids = theirs.encode(text)
+        assert ours.encode(text).tolist() == ids
+        assert ours.decode(ids) == theirs.decode(ids).replace(" \u2047 ", "<unk>")
+
+
+@pytest.mark.slow
+def test_a_damaged_sentencepiece_model_is_refused_or_read(sentencepiece_model, tmp_path):
+    raw = (sentencepiece_model[1] / "spiece.model").read_bytes()
+    file = tmp_path / "spiece.model"
+    for at in [*range(300), *range(300, len(raw), 997)]:
+        for damaged in (raw[:at], raw[:at] + bytes([raw[at] ^ 0xFF]) + raw[at + 1 :]):
+            file.write_bytes(damaged)
+            with contextlib.suppress(FileFormatError, TinylmError):
+                load_tokenizer(file).encode("the cat")
 
 
 def test_a_llama_in_gguf_gives_the_ids_of_sentencepiece(sentencepiece_model):
+    sentencepiece_model, _ = sentencepiece_model
     if not sentencepiece_model.is_byte(3):
         pytest.skip("only its BPE is a llama in GGUF")
     size = sentencepiece_model.vocab_size()
@@ -179,7 +201,7 @@ def test_a_llama_in_gguf_gives_the_ids_of_sentencepiece(sentencepiece_model):
     assert ours.inputs("the").ids.tolist() == [1, *sentencepiece_model.encode("the")]
 
 
-def test_json_is_the_same_object_for_the_library(sentencepiece_model, smollm2):
+def test_json_is_the_same_object_for_the_library(smollm2):
     ours = from_gguf_fields(smollm2)
     theirs = library.Tokenizer.from_str(json.dumps(ours.to_json()))
     assert theirs.encode(EMOJI).ids == ours.encode(EMOJI).tolist()

@@ -8,6 +8,8 @@ from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .load import load_tokenizer
 from .pipeline import Inputs, Padding, PipelineTokenizer, TokenizerConfig, Truncation
+from .unigram_training import train_unigram
+from .wordpiece_training import train_wordpiece
 
 __all__ = [
     "END_OF_TEXT",
@@ -25,4 +27,6 @@ __all__ = [
     "from_gguf_fields",
     "load_tokenizer",
     "train_bpe",
+    "train_unigram",
+    "train_wordpiece",
 ]

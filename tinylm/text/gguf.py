@@ -5,6 +5,7 @@ Source: ggml-org/ggml, docs/gguf.md, "Tokenizer"; the names of the splits: ggml-
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from .pipeline.compose import (
     MARK,
     added_token,
     adding,
+    bert_parts,
     bpe,
     byte_level_parts,
     compose,
@@ -154,6 +156,7 @@ def _sentencepiece(fields: _Fields) -> dict[str, Any]:
     scores = fields.beside("scores", float, 0.0)
     merged = {token: scores[id] for token, id in fields.ids.items() if fields.types[id] in (NORMAL, USER_DEFINED)}
     unknown = fields.token_of("unknown")
+    parts = sentencepiece_parts(prefix=bool(fields.get("add_space_prefix", True)))
     return compose(
         bpe(
             fields.ids,
@@ -164,8 +167,49 @@ def _sentencepiece(fields: _Fields) -> dict[str, Any]:
         ),
         added_tokens=fields.added(),
         post_processor=fields.around("bos", "eos", by_default=(True, False)),
-        **sentencepiece_parts(prefix=bool(fields.get("add_space_prefix", True))),
+        **{**parts, "normalizer": _in_order(*_cleaning(fields, by_default=False), parts["normalizer"])},
     )
+
+
+def _unigram(fields: _Fields) -> dict[str, Any]:
+    """`t5`: SentencePiece's Unigram, with its table of replacements."""
+    scores = fields.beside("scores", float, 0.0)
+    unknown = fields.token_of("unknown")
+    scheme = "always" if fields.get("add_space_prefix", True) else "never"
+    metaspace = {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": True}
+    return compose(
+        {
+            "type": "Unigram",
+            "unk_id": unknown[1] if unknown else None,
+            "vocab": [[token, score] for token, score in zip(fields.tokens, scores, strict=True)],
+            "byte_fallback": bool(fields.get("byte_fallback", False)),
+        },
+        added_tokens=fields.added(),
+        normalizer=_in_order(*_cleaning(fields, by_default=True)),
+        pre_tokenizer=metaspace,
+        post_processor=fields.around("bos", "eos", by_default=(False, True)),
+        decoder=metaspace,
+    )
+
+
+def _cleaning(fields: _Fields, *, by_default: bool) -> list[dict[str, Any]]:
+    """SentencePiece's normalizers: its table, and no spaces around the text nor several in a row."""
+    table = fields.get("precompiled_charsmap")
+    steps: list[dict[str, Any]] = []
+    if table is not None and len(table):
+        encoded = base64.b64encode(bytes(table)).decode("ascii")
+        steps.append({"type": "Precompiled", "precompiled_charsmap": encoded})
+    if fields.get("remove_extra_whitespaces", by_default):
+        steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
+        steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    return steps
+
+
+def _in_order(*steps: dict[str, Any]) -> dict[str, Any] | None:
+    """One normalizer that does these."""
+    if len(steps) < 2:
+        return steps[0] if steps else None
+    return {"type": "Sequence", "normalizers": list(steps)}
 
 
 def _word_piece(fields: _Fields) -> dict[str, Any]:
@@ -178,20 +222,12 @@ def _word_piece(fields: _Fields) -> dict[str, Any]:
     lower = not any(character.isupper() for token in normal for character in token)
     begin = "bos" if fields.token_of("cls") is None else "cls"
     end = "eos" if fields.token_of("seperator") is None else "seperator"  # so it is spelt there
-    return compose(
-        {
-            "type": "WordPiece",
-            "unk_token": unknown[0],
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": vocab,
-        },
-        added_tokens=fields.added(),
-        normalizer={"type": "BertNormalizer", "lowercase": lower},
-        pre_tokenizer={"type": "BertPreTokenizer"},
-        post_processor=fields.around(begin, end, by_default=(True, True)),
-        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
-    )
+    parts = bert_parts(vocab, unknown=unknown[0], lowercase=lower)
+    return {
+        **parts,
+        "added_tokens": fields.added(),
+        "post_processor": fields.around(begin, end, by_default=(True, True)),
+    }
 
 
 def _bert_spelling(token: str, kind: int) -> str:
@@ -204,4 +240,5 @@ KINDS: dict[str, Callable[[_Fields], dict[str, Any]]] = {
     "gpt2": _byte_level,
     "llama": _sentencepiece,
     "bert": _word_piece,
+    "t5": _unigram,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from ..files import read_json
 from .base import Tokenizer
 from .bytes import ByteTokenizer
 from .chars import CharTokenizer
+from .gguf import from_gguf_fields
 from .hugging_face import BYTE_CHARACTERS, BYTE_LEVEL, FUSE, MODEL_OPTIONS
 from .load_bpe import is_plain_bpe, read_bpe
 from .pipeline import PipelineTokenizer, read_tokenizer_config
+from .sentencepiece import read_sentencepiece
 from .strict import check_keys, is_same, read_model
 from .vocabulary_files import fields_of_merges, fields_of_vocab_txt
 
@@ -23,16 +26,17 @@ PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer in a tokenizer.json, or in a folder that holds one, or the older files of BERT or GPT-2.
+    """The tokenizer in a tokenizer.json, in the older files of BERT, GPT-2 or SentencePiece, or in a folder with one.
 
     What our tokenizers write comes back as what it was; any other file is read component by component. Raises
     FileFormatError naming the file and the first part that is malformed or not supported.
     """
     file = Path(path)
     if file.is_dir():
-        file, fields = _read_folder(file)
-    else:
-        fields = read_json(file)
+        file = next((file / name for name in FILES if (file / name).exists()), file / "tokenizer.json")
+    if file.suffix == ".model":
+        return from_gguf_fields(read_sentencepiece(file), file=str(file))
+    fields = FILES.get(file.name, read_json)(file)
     check_keys(file, "the file", fields, {"version", "added_tokens", "model", *PARTS})
     try:
         return _of_kind(file, fields)
@@ -42,15 +46,23 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         raise FileFormatError(file, str(error)) from None
 
 
-def _read_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The fields of a tokenizer.json, made from older files where there is none, and the file that they are from."""
-    if not (folder / "tokenizer.json").exists():
-        if (folder / "merges.txt").exists() and (folder / "vocab.json").exists():
-            return folder / "merges.txt", fields_of_merges(folder / "vocab.json", folder / "merges.txt")
-        if (folder / "vocab.txt").exists():
-            lowercase = read_tokenizer_config(folder).lowercase
-            return folder / "vocab.txt", fields_of_vocab_txt(folder / "vocab.txt", lowercase=lowercase)
-    return folder / "tokenizer.json", read_json(folder / "tokenizer.json")
+def _of_merges(file: Path) -> dict[str, Any]:
+    return fields_of_merges(file.with_name("vocab.json"), file)
+
+
+def _of_vocab_txt(file: Path) -> dict[str, Any]:
+    return fields_of_vocab_txt(file, lowercase=read_tokenizer_config(file.parent).lowercase)
+
+
+# How the files that a folder may hold are read, in the order in which they are looked for; .model is SentencePiece's.
+FILES: dict[str, Callable[[Path], Any]] = {
+    "tokenizer.json": read_json,
+    "merges.txt": _of_merges,
+    "vocab.txt": _of_vocab_txt,
+    "spiece.model": read_sentencepiece,
+    "tokenizer.model": read_sentencepiece,
+    "sentencepiece.bpe.model": read_sentencepiece,
+}
 
 
 def _of_kind(file: Path, fields: dict[str, Any]) -> Tokenizer:

@@ -11,9 +11,9 @@ from tinylm.files import read_json
 
 from .bpe import END_OF_TEXT
 from .hugging_face import MODEL_OPTIONS
-from .pipeline.compose import added_token, bpe, byte_level_parts, compose
+from .pipeline.compose import added_token, bert_parts, bpe, byte_level_parts, compose
 
-__all__ = ["fields_of_merges", "fields_of_vocab_txt"]
+__all__ = ["BERT_SPECIAL", "bert_fields", "fields_of_merges", "fields_of_vocab_txt"]
 
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_BYTES = 1 << 26
@@ -30,20 +30,20 @@ def fields_of_vocab_txt(file: str | os.PathLike[str], *, lowercase: bool = True)
             raise FileFormatError(file, f"the token {token!r:.60} appears twice", line=line)
     if missing := [token for token in BERT_SPECIAL[1:4] if token not in vocab]:
         raise FileFormatError(file, f"lacks {', '.join(missing)}: expected the vocabulary of a BERT, a token a line")
-    return compose(
-        {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": vocab,
+    return bert_fields(vocab, lowercase=lowercase)
+
+
+def bert_fields(vocab: dict[str, int], *, lowercase: bool) -> dict[str, Any]:
+    """The tokenizer.json of a BERT with these tokens, the special ones among them."""
+    return {
+        **bert_parts(vocab, unknown="[UNK]", lowercase=lowercase),
+        "added_tokens": [added_token(vocab[token], token, special=True) for token in BERT_SPECIAL if token in vocab],
+        "post_processor": {
+            "type": "BertProcessing",
+            "sep": ["[SEP]", vocab["[SEP]"]],
+            "cls": ["[CLS]", vocab["[CLS]"]],
         },
-        added_tokens=[added_token(vocab[token], token, special=True) for token in BERT_SPECIAL if token in vocab],
-        normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "lowercase": lowercase},
-        pre_tokenizer={"type": "BertPreTokenizer"},
-        post_processor={"type": "BertProcessing", **{n.strip("[]").lower(): [n, vocab[n]] for n in ("[SEP]", "[CLS]")}},
-        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
-    )
+    }
 
 
 def fields_of_merges(vocab: str | os.PathLike[str], merges: str | os.PathLike[str]) -> dict[str, Any]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["added_token", "adding", "bpe", "byte_level_parts", "compose", "merges_by_score", "sentencepiece_parts"]
+__all__ = [
+    "added_token",
+    "adding",
+    "bert_parts",
+    "bpe",
+    "byte_level_parts",
+    "compose",
+    "merges_by_score",
+    "sentencepiece_parts",
+]
 
 MARK = "▁"  # what SentencePiece writes for a space
 
@@ -38,6 +47,23 @@ def byte_level_parts(pattern: str | None, *, digits: bool = False) -> dict[str, 
         steps.insert(0, {"type": "Digits", "individual_digits": True})
     whole = steps[0] if len(steps) == 1 else {"type": "Sequence", "pretokenizers": steps}
     return {"pre_tokenizer": whole, "decoder": {**byte_level, "use_regex": True}}
+
+
+def bert_parts(vocab: Mapping[str, int], *, unknown: str, lowercase: bool) -> dict[str, Any]:
+    """A WordPiece that cleans and cuts as BERT does. What it adds to texts is another matter."""
+    model = {
+        "type": "WordPiece",
+        "unk_token": unknown,
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": dict(vocab),
+    }
+    return compose(
+        model,
+        normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "lowercase": lowercase},
+        pre_tokenizer={"type": "BertPreTokenizer"},
+        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+    )
 
 
 def sentencepiece_parts(*, prefix: bool) -> dict[str, Any]:

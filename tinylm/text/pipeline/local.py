@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from typing import Any
 
 from .patterns import SPLITS
@@ -18,14 +19,9 @@ ONE_BY_ONE = ("isolated", "removed", "contiguous")  # a match does not join what
 def cuts_at_spaces(fields: dict[str, Any]) -> bool:
     """Whether each component of a tokenizer.json, which has been read, leaves both sides of such a cut alone."""
     normalizers = _flat(fields.get("normalizer"), "normalizers")
-    steps = _flat(fields.get("pre_tokenizer"), "pretokenizers")
-    cutters = [_ends_words(step) for step in steps]
-    neutral = [_is_neutral(step) for step in steps]
-    return (
-        all(part["type"] in NORMALIZERS for part in normalizers)
-        and any(cutters)
-        and all(cuts or leaves for cuts, leaves in zip(cutters, neutral, strict=True))
-    )
+    steps = dropwhile(_is_neutral, _flat(fields.get("pre_tokenizer"), "pretokenizers"))
+    first = next(steps, None)  # what comes after it sees one word at a time
+    return all(part["type"] in NORMALIZERS for part in normalizers) and first is not None and _ends_words(first)
 
 
 def _flat(part: Any, name: str) -> list[dict[str, Any]]:
@@ -50,6 +46,4 @@ def _ends_words(step: dict[str, Any]) -> bool:
 
 
 def _is_neutral(step: dict[str, Any]) -> bool:
-    return (step["type"] in NEUTRAL and step.get("behavior", "Isolated").lower() in ONE_BY_ONE) or (
-        step["type"] == "ByteLevel" and not step.get("add_prefix_space", True)
-    )
+    return step["type"] in NEUTRAL and step.get("behavior", "Isolated").lower() in ONE_BY_ONE

@@ -145,18 +145,34 @@ class PipelineTokenizer(Tokenizer):
         found = regex.search(r"(?r)(?<=[\p{L}\p{N}]) ", text)
         return found.start() if found else 0
 
+    def words(self, text: str) -> list[str]:
+        """The words of a text as the model gets them, without added tokens."""
+        check_characters(text)
+        words: list[str] = []
+        for number, (stretch, id) in enumerate(self._find.split(text)):
+            for part, found in self._find_normalized.split(self._normalize(stretch)) if id is None else ():
+                some = [part] if found is None else []
+                for step in self._steps:
+                    some = [piece for word in some for piece in step(word, number == 0 and word is part)]
+                words += some
+        return words
+
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
-        """The ids of a text that arrives in pieces: `encode` of the whole. It is held until it can be cut safely."""
+        """The ids of a text that arrives in pieces: `encode` of the whole."""
+        return map(self.encode, self.safe_pieces(chunks))
+
+    def safe_pieces(self, chunks: Iterable[str]) -> Iterator[str]:
+        """A text in pieces to be encoded one by one: each is held until it can be cut, if need be to the end."""
         held, wanted = "", BLOCK
         for chunk in chunks:
             self._check_text(chunk)
             held += chunk
             if len(held) >= wanted:
                 cut = self.safe_cut(held)
-                yield self.encode(held[:cut])
+                yield held[:cut]
                 held = held[cut:]
                 wanted = max(BLOCK, 2 * len(held))
-        yield self.encode(held)
+        yield held
 
     def inputs(
         self,
