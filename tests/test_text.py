@@ -206,7 +206,7 @@ bad_tokenizers = [
     ),
     ("model", None, "the file has no model"),
     ("model", [], "model"),
-    ("model.merges", [["a", "b"]], "merges"),
+    ("model.merges", [["a", "b"]], "merge 0 of 'a' and 'b' makes no token"),
     ("model.merges", None, "merges"),
     ("model.fuse_unk", 0, "fuse_unk must be true or false, not 0"),
     ("model.dropout", 0.1, "dropout = 0.1"),
