@@ -44,6 +44,7 @@ __all__ = [
     "splat",
     "store",
     "store_some",
+    "stream",
     "tanh",
     "total",
     "write",
@@ -169,6 +170,21 @@ def store_some(typingctx, address, value, n):
         return context.get_dummy_value()
 
     return types.void(types.int64, vector, types.int64), codegen
+
+
+@intrinsic
+def stream(typingctx, address, value):
+    """Write 16 floats, at an address that is a multiple of LINE, past the caches: nothing is read for it.
+
+    For results far larger than the caches; whoever reads them next waits for the memory.
+    """
+
+    def codegen(context, builder, sig, args):
+        written = builder.store(args[1], pointer_to(builder, args[0], VECTOR), align=4 * LANES)
+        written.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, vector), codegen
 
 
 @intrinsic

@@ -7,7 +7,7 @@ independent rows (or batch entries), so that a check can take fewer of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,11 @@ class Benchmark:
     def times_larger(self) -> float:
         """How much more work `dims` is than `small`."""
         return math.prod(self.dims) / math.prod(self.small)
+
+    def work(self, case: Case, results: Sequence[Any]) -> tuple[float, float]:
+        """The floating operations and the bytes of this call with these results."""
+        everything = sum(a.nbytes for a in (*case.arrays, *results) if a is not None)
+        return self.flops(*self.dims), self.moved(*self.dims) if self.moved else everything
 
 
 def size(dims: Dims) -> str:

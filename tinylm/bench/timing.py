@@ -87,9 +87,7 @@ def compare(benchmark: Benchmark, torch: Any, rounds: int) -> Comparison:
         case = benchmark.build(*benchmark.dims)
         small = benchmark.build(*benchmark.small)
         results = outputs(kernel(*case.arrays, **case.settings))
-    everything = sum(a.nbytes for a in (*case.arrays, *results) if a is not None)
-    moved = benchmark.moved(*benchmark.dims) if benchmark.moved else everything
-    found = Comparison(benchmark, benchmark.flops(*benchmark.dims), moved)
+    found = Comparison(benchmark, *benchmark.work(case, results))
     checks, candidates = Checks(benchmark), {}
     for name, implementation in kernel.implementations.items():
         if not implementation.takes("cpu", {"float32"}):
