@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import statistics
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,11 @@ from typing import Any
 import environment
 import reach_worker
 from engines import Engine
+from reach_table import TITLES, engine_promises, heading, held, race, row_line
 
 from tinylm.bench.machine import versions
 
 PROCESSES = {"as it comes": False, "kept": True}
-OVERHEAD, NODES = 3.0, 8  # microseconds an operation, graph nodes a Transformer block
-FASTER, SHARE = 1.8, 0.85  # with two threads where compute binds; of the roof where memory does
-ONE_THREAD = 400_000  # bytes: kernels do not start a second thread for less work
 
 
 def main() -> None:
@@ -92,95 +89,6 @@ def records(options: argparse.Namespace, machine: dict[str, Any]) -> Any:
         yield from engine_promises(machine)
     for engine in engines.values():
         engine.close()
-
-
-def race(row: Any, answers: dict[str, dict[str, Any]], machine: dict[str, Any]) -> dict[str, Any]:
-    """A row's ratios, its share of the roof and what the second thread gives."""
-    record: dict[str, Any] = {"row": str(row), "goal": row.goal, "missed": []}
-    for process, answer in answers.items():
-        medians = {name: statistics.median(s) for name, s in answer["seconds"].items()}
-        minima = {name: min(s) for name, s in answer["seconds"].items()}
-        other = min(
-            (name for name in medians if not name.startswith("ours") or "apart" in name), key=medians.__getitem__
-        )
-        ratio, of_minima = medians[other] / medians["ours"], minima[other] / minima["ours"]
-        record[process] = {"ratio": ratio, "ratio of minima": of_minima, "against": other, "median_s": medians}
-        record[process]["minimum_s"] = minima
-        if ratio < row.goal:
-            record["missed"].append("ratio" if process == "as it comes" else f"ratio, {process}")
-    kept = answers["kept"]
-    record["threads"] = record["kept"]["median_s"]["ours, 1 thread"] / record["kept"]["median_s"]["ours"]
-    best = max(machine["copy"].values())
-    least = max(kept["moved"] / best, kept["flops"] / machine["product"])
-    record["share"] = least / record["kept"]["median_s"]["ours"]
-    record["binds"] = "memory" if kept["moved"] / best >= least else "compute"
-    if row.share and record["share"] < row.share:
-        record["missed"].append("share")
-    if kept["moved"] < ONE_THREAD:
-        record["threads"] = None
-    elif record["threads"] < FASTER and (record["binds"] == "compute" or record["share"] < SHARE):
-        record["missed"].append("threads")
-    return record
-
-
-def held(goal: Any, measured: list[float]) -> dict[str, Any]:
-    """A promise of memory."""
-    words = f"{goal.name}, memory, {'; '.join(' x '.join(map(str, d)) for d in goal.dims)}"
-    return {
-        "row": words,
-        "goal": goal.goal,
-        "megabytes": [m / 1e6 for m in measured],
-        "missed": [] if goal.met(measured) else ["memory"],
-    }
-
-
-def engine_promises(machine: dict[str, Any]) -> Any:
-    """The overhead of an operation and the nodes of a block."""
-    worst = max(added for added in machine["overhead"].values() if added is not None)
-    yield {
-        "row": "engine, added to an operation",
-        "goal": f"at most {OVERHEAD:g} us",
-        "measured": f"{worst:.2f} us",
-        "missed": [] if worst <= OVERHEAD else ["overhead"],
-    }
-    yield {
-        "row": "engine, graph nodes of a Transformer block",
-        "goal": f"at most {NODES}",
-        "measured": str(machine["nodes"]),
-        "missed": [] if machine["nodes"] <= NODES else ["nodes"],
-    }
-
-
-TITLES = (
-    "| row | ours, ms / kept | goal | ratio | minima | against | kept: ratio | minima | against | roof | threads | |",
-    "|---|---|---|---|---|---|---|---|---|---|---|---|",
-)
-
-
-def row_line(record: dict[str, Any]) -> str:
-    """A line of the table, in Markdown, which is readable as it stands."""
-    verdict = f"**missed**: {'; '.join(record['missed'])}" if record["missed"] else "met"
-    if "kept" not in record:
-        measured = record.get("measured") or ", ".join(f"{m:.1f} MB" for m in record["megabytes"])
-        return f"| {record['row']} | | {record['goal']} | {measured} | | | | | | | | {verdict} |"
-    comes, kept = record["as it comes"], record["kept"]
-    threads = "" if record["threads"] is None else f"{record['threads']:.2f}"
-    share = f"{record['share']:.0%} {record['binds']}" if record["share"] else ""
-    ratios = " | ".join(f"{r['ratio']:.2f} | {r['ratio of minima']:.2f} | {r['against']}" for r in (comes, kept))
-    milliseconds = " / ".join(f"{r['median_s']['ours'] * 1e3:.3g}" for r in (comes, kept))
-    return f"| {record['row']} | {milliseconds} | {record['goal']:g} | {ratios} | {share} | {threads} | {verdict} |"
-
-
-def heading(about: dict[str, Any], machine: dict[str, Any]) -> str:
-    """The machine and its roofs in words."""
-    software = ", ".join(f"{name} {about[name]}" for name in ("python", "numpy", "numba", "torch") if name in about)
-    copies = ", ".join(f"{name} {rate / 1e9:.1f}" for name, rate in machine["copy"].items())
-    alone = max(machine["copy alone"].values()) / 1e9
-    return (
-        f"{about['processor']}, {about['cores']} cores, {about['threads']} threads; {software}; {about['when']}.\n"
-        f"Copied, GB/s read and written: {copies}; in one thread {alone:.1f}. "
-        f"Float32 product: {machine['product'] / 1e9:.0f} GFLOP/s.\n"
-    )
 
 
 if __name__ == "__main__":

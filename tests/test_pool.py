@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -49,6 +52,28 @@ def test_a_view_keeps_the_memory_until_it_dies_too(view):
     assert address(other) != there
     del kept
     assert address(pool.empty(LARGE)) == there
+
+
+FORK = """
+import os
+import numpy as np
+from tinylm_kernels import empty
+
+x = empty((300, 400))
+x[...] = 1
+child = os.fork()
+if child == 0:
+    x[...] = 2
+    os._exit(0)
+os.waitpid(child, 0)
+print(x.max())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_writes_to_memory_of_its_own():
+    run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout == "1.0\n"
 
 
 def test_small_arrays_are_left_to_numpy():

@@ -24,6 +24,8 @@ from .arrays import array_module, device_of
 __all__ = ["Pool", "empty", "empty_like", "release_memory", "use_pool"]
 
 SMALLEST = 1 << 16  # bytes; below, malloc is as fast and its memory is warm
+# Unless told otherwise, a forked process would write to the memory of its parent (Windows has no fork).
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 CLASSES = 8  # sizes of blocks in each octave: a block is at most an eighth larger than what is asked for
 
 
@@ -48,7 +50,7 @@ class Pool:
         try:
             block = self._free[capacity].pop()
         except IndexError:
-            block = mmap.mmap(-1, capacity)  # pages of the system's, made at their first use
+            block = mmap.mmap(-1, capacity, **PRIVATE)  # pages of the system's, made at their first use
         array = np.ndarray(shape, dtype, block)  # views of it keep it alive, since its base is no array
         reference = weakref.ref(array, self._take_back)
         self._used[id(reference)] = reference, block

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -70,9 +71,13 @@ def copy_rates(threads: int, seconds: float) -> dict[str, float]:
     rates = {}
     with ThreadPoolExecutor(threads) as pool:
         for way, copy in copies.items():
-            took = fastest(lambda copy=copy: list(pool.map(copy, *zip(*pairs, strict=True))), seconds)
+            took = fastest(partial(_copy_all, pool, copy, pairs), seconds)
             rates[way] = sum(x.nbytes + y.nbytes for x, y in pairs) / took
     return rates
+
+
+def _copy_all(pool: ThreadPoolExecutor, copy: Callable[..., None], pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    list(pool.map(copy, *zip(*pairs, strict=True)))
 
 
 def matmul_rate(seconds: float, n: int = 1536) -> float:
