@@ -78,11 +78,10 @@ def both_passes(function: Any, theirs: Callable[..., Any], *arrays: Any, dy: Any
 
     def ours() -> tuple[Any, ...]:
         y, pullback = raw(*arrays, **settings)
-        gradients = []
-        for i, gradient in enumerate(pullback(np.ones_like(y) if dy is None else dy)):
-            if callable(gradient):
-                gradient = buffers[i] = gradient(buffers.get(i), False)
-            gradients.append(gradient)
+        gradients = list(pullback(np.ones_like(y) if dy is None else dy))[: len(arrays)]
+        for i, gradient in enumerate(gradients):
+            if callable(gradient):  # a parameter's, into the buffer that an optimizer has for it
+                gradients[i] = buffers[i] = gradient(buffers.get(i), False)
         return y, *(g for g in gradients if g is not None)
 
     def others(torch: Any) -> dict[str, Run]:
