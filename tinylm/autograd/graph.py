@@ -52,18 +52,22 @@ def run_backward(root: Node) -> None:
             node.operation.observer.backward(node.operation)
         edges, pullback, name = node.edges, node.pullback, node.name
         node.edges, node.pullback, node.gradients, node.operation = [], None, [None] * len(node.gradients), None
-        results = pullback(*gradients)
-        if len(results) < len(edges):
-            raise TypeError(f"{name}: its pullback returned {len(results)} gradients for {len(edges)} inputs")
-        for position, (edge, result) in enumerate(zip(edges, results, strict=False)):
-            if edge is None:
-                continue
-            if result is None:
-                raise TypeError(f"{name} has no gradient by its argument {position}, but one is needed")
-            if isinstance(edge, tuple):
-                _add_to_node(edge[0], edge[1], result)
-            else:
-                add_to_leaf(edge, result)
+        _hand_on(name, edges, pullback(*gradients))
+
+
+def _hand_on(name: str, edges: Sequence[Any], results: Sequence[Gradient]) -> None:
+    """Take each gradient to where it goes."""
+    if len(results) < len(edges):
+        raise TypeError(f"{name}: its pullback returned {len(results)} gradients for {len(edges)} inputs")
+    for position, (edge, result) in enumerate(zip(edges, results, strict=False)):
+        if edge is None:
+            continue
+        if result is None:
+            raise TypeError(f"{name} has no gradient by its argument {position}, but one is needed")
+        if isinstance(edge, tuple):
+            _add_to_node(edge[0], edge[1], result)
+        else:
+            add_to_leaf(edge, result)
 
 
 def _topological_order(root: Node) -> list[Node]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 import tinylm_kernels as K
@@ -46,11 +48,11 @@ def matmul(a, b):
     return xp.asarray(xp.matmul(a, b)), pullback
 
 
-@differentiable
+@differentiable(hands_back=0)
 def linear(x, weight, bias=None, residual=None):
     """x W^T + b + r: x (..., I), weight (O, I), bias (O,) or None, residual (..., O) or None."""
 
-    def pullback(dy):
+    def pullback(dy, x):
         def by_x(out, accumulate):
             dx = K.linear_backward_input(dy, weight, out=None if accumulate else out)
             return xp.add(out, dx, out=out) if accumulate else dx
@@ -86,32 +88,39 @@ def log_softmax(x, *, axis=-1):
 def layer_norm(x, weight, bias, *, eps=1e-5):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis."""
     y, mean, rstd = K.layer_norm(x, weight, bias, eps=eps)
-    return y, lambda dy: K.layer_norm_backward(dy, x, weight, mean, rstd)
+    return (
+        y,
+        lambda dy: K.layer_norm_backward(dy, x, weight, mean, rstd),
+        lambda: K.layer_norm(x, weight, bias, eps=eps)[0],
+    )
 
 
 @differentiable
 def rms_norm(x, weight, *, eps=1e-5):
     """x / sqrt(mean x^2 + eps) * weight over the last axis."""
     y, rstd = K.rms_norm(x, weight, eps=eps)
-    return y, lambda dy: K.rms_norm_backward(dy, x, weight, rstd)
+    return y, lambda dy: K.rms_norm_backward(dy, x, weight, rstd), lambda: K.rms_norm(x, weight, eps=eps)[0]
 
 
 @differentiable
 def gelu(x, *, exact=False):
     """The Gaussian error linear unit, in its tanh form or, exact, x times the normal distribution function."""
-    return K.gelu(x, exact=exact), lambda dy: (K.gelu_backward(dy, x, exact=exact),)
+    again = partial(K.gelu, x, exact=exact)
+    return again(), lambda dy: (K.gelu_backward(dy, x, exact=exact),), again
 
 
 @differentiable
 def silu(x):
     """x / (1 + e ** -x)."""
-    return K.silu(x), lambda dy: (K.silu_backward(dy, x),)
+    again = partial(K.silu, x)
+    return again(), lambda dy: (K.silu_backward(dy, x),), again
 
 
 @differentiable
 def swiglu(gate, up):
     """silu(gate) * up, for two arrays of one shape."""
-    return K.swiglu(gate, up), lambda dy: K.swiglu_backward(dy, gate, up)
+    again = partial(K.swiglu, gate, up)
+    return again(), lambda dy: K.swiglu_backward(dy, gate, up), again
 
 
 @differentiable
@@ -126,7 +135,8 @@ def fused_swiglu(x):
         K.swiglu_backward(dy, gate, up, out=_halves(dx))
         return (dx,)
 
-    return K.swiglu(gate, up), pullback
+    again = partial(K.swiglu, gate, up)
+    return again(), pullback, again
 
 
 def _halves(x):

@@ -3,6 +3,10 @@
 A differentiable function takes arrays and returns its value with a *pullback*: the function that turns the gradient
 by its output into the gradients by its inputs. Each call adds a `Node` to a graph, which `graph` walks backwards.
 First-order gradients only.
+
+What the pullbacks hold is nearly all the memory that training takes. A value that is cheap to compute (an activation, a
+norm) comes with a third result, a function that computes it `again`; the matrix product that takes it in has it made
+anew in the backward pass instead of holding it, where it is large.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from .graph import Node, add_to_leaf, run_backward
 from .observer import Operation, current_observer, current_path
 
 __all__ = ["Parameter", "Tensor", "differentiable", "edge", "is_recorded", "no_grad"]
+
+# A value of fewer bytes is kept though it could be computed again: small models are bound by time, not by memory.
+WORTH_COMPUTING_AGAIN = 1 << 21
 
 _grad_enabled: ContextVar[bool] = ContextVar("gradients are recorded", default=True)
 
@@ -40,7 +47,7 @@ class Tensor:
     `grad`; only floating data has gradients. Raises TypeError for anything that is not an array of numbers.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "gradient_buffer", "index", "node", "requires_grad")
+    __slots__ = ("__weakref__", "again", "data", "grad", "gradient_buffer", "index", "node", "requires_grad")
     __array_ufunc__ = None  # array * tensor is the tensor's business
 
     def __init__(self, data: Any, requires_grad: bool = False):
@@ -60,6 +67,7 @@ class Tensor:
         self.gradient_buffer: Any = None  # where an optimizer wants the gradient written
         self.node: Node | None = None
         self.index = 0
+        self.again: Callable[[], Any] | None = None  # computes the data anew, to the same bits
 
     def backward(self, gradient: Any = None) -> None:
         """Add the gradients of this tensor to `grad` of every leaf it depends on, and free the graph.
@@ -234,13 +242,17 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True)
 
 
-def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
+def differentiable(function: Callable[..., Any] | None = None, *, hands_back: int | None = None) -> Callable[..., Any]:
     """Decorator: make a function on arrays, which returns (value, pullback), one on Tensors that records itself.
 
     The positional arguments of `function` are the inputs, arrays or Tensors; keyword arguments are settings. The
     value is an array or a tuple of arrays. `pullback(dy)`, with one gradient for each output, returns a tuple with
-    one `Gradient` for each positional argument, those with a default value included.
+    one `Gradient` for each positional argument, those with a default value included. A function of one output may
+    return (value, pullback, again), where again() is the value once more. hands_back: the number of an input that the
+    pullback is given as its last argument, instead of holding it itself; it is computed again where it can be.
     """
+    if function is None:
+        return functools.partial(differentiable, hands_back=hands_back)
     name = function.__name__.lstrip("_")
 
     @functools.wraps(function)
@@ -253,10 +265,12 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
                 tracked = tracked or value.requires_grad
             else:
                 arrays.append(value)
-        result, pullback = function(*arrays, **settings)
+        result, pullback, *again = function(*arrays, **settings)
         outputs = result if isinstance(result, tuple) else (result,)
         node = None
         if tracked and _grad_enabled.get():
+            if hands_back is not None:
+                pullback = _handing_back(pullback, inputs[hands_back])
             node = Node(name, [edge(value) for value in inputs], pullback, outputs)
         observer = current_observer()
         if observer is not None:
@@ -265,6 +279,8 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
                 node.operation = operation
             observer.forward(operation)
         tensors = [_output(array, node, index) for index, array in enumerate(outputs)]
+        if again and node is not None and result.nbytes >= WORTH_COMPUTING_AGAIN:
+            tensors[0].again = again[0]
         return tuple(tensors) if isinstance(result, tuple) else tensors[0]
 
     return record
@@ -275,6 +291,14 @@ def is_recorded(*inputs: Any) -> bool:
     return _grad_enabled.get() and any(isinstance(value, Tensor) and value.requires_grad for value in inputs)
 
 
+def _handing_back(pullback: Callable[..., Any], value: Any) -> Callable[..., Any]:
+    again = value.again if isinstance(value, Tensor) else None
+    if again is not None:
+        return lambda *gradients: pullback(*gradients, again())
+    array = _array(value)
+    return lambda *gradients: pullback(*gradients, array)
+
+
 def _output(array: Any, node: Node | None, index: int) -> Tensor:
     tensor = Tensor.__new__(Tensor)
     tensor.data = array
@@ -283,6 +307,7 @@ def _output(array: Any, node: Node | None, index: int) -> Tensor:
     tensor.gradient_buffer = None
     tensor.node = node
     tensor.index = index
+    tensor.again = None
     return tensor
 
 
