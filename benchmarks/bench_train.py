@@ -67,7 +67,9 @@ def workers(name: str, checkpointing: bool) -> dict[str, Callable[..., None]]:
         chosen["tinylm, checkpointing"] = partial(train_gpt.tinylm_worker, checkpointing=True)
     if importlib.util.find_spec("torch"):
         chosen["torch"] = module.torch_worker
-        if name == "d":
+        if name != "d":
+            chosen["torch compiled"] = partial(train_gpt.torch_worker, compiled=True)
+        else:
             chosen["torch without oneDNN"] = partial(train_tutorial.torch_worker, onednn=False)
     if name == "d" and importlib.util.find_spec("tensorflow") and importlib.util.find_spec("keras"):
         chosen["keras on tensorflow"] = train_tutorial.keras_worker

@@ -41,7 +41,7 @@ def tinylm_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False,
     serve(pipe, step)
 
 
-def torch_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False) -> None:
+def torch_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False, compiled: bool = False) -> None:
     if memory_kept:
         keep_freed_memory()
     import torch
@@ -54,6 +54,8 @@ def torch_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False) 
     model = take_weights(TorchGPT2(ours.config), ours.state_dict())
     del ours
     optimizer = torch_optimizer(model, betas=BETAS, weight_decay=DECAY)
+    if compiled:
+        model.compile()
     batches = random_batches(name)
     serve(pipe, lambda: torch_step(model, optimizer, next(batches), lr=LR, clip=CLIP))
 
