@@ -4,7 +4,8 @@ A program that alternates `np.matmul` and Numba kernels has two pools of threads
 while after its work, on the cores that the other needs next: a training step took 10 times as long. Putting the
 workers to sleep at once instead costs time whenever they are woken. So there is one pool here: a product is
 cut into parts, and each thread of Numba's pool computes some with single-threaded calls of the BLAS that NumPy has
-loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs.
+loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs. A few rows times a transposed matrix, as
+in decoding, have a kernel of their own (`few_rows`).
 
 The bits are the same for any number of threads. OpenBLAS computes the last rows and columns of a call by other code
 than those before, and small products by another kernel altogether; each rounds in its own way. So what is cut depends
@@ -21,6 +22,7 @@ import numba
 import numpy as np
 from numba import prange, types
 
+from .few_rows import FEW, few_rows
 from .jit import LAUNCH, jit
 from .openblas import GEMM, GEMV, GET_THREADS, SET_THREADS, find_openblas
 from .pool import empty
@@ -143,6 +145,9 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, accum
         out = empty((a.shape[0], b.shape[1]))
     M, N = out.shape
     K = a.shape[1]
+    if M <= FEW and M * N * K > SMALL and _has_rows(a) and _has_rows(b.T):
+        few_rows(a, b.T, out, add=accumulate)
+        return out
     if _openblas is None or M * N * K <= SMALL:
         return np.add(out, a @ b, out=out) if accumulate else np.matmul(a, b, out=out)
     a, b = _with_unit_stride(a), _with_unit_stride(b)
@@ -150,6 +155,12 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, accum
     with LAUNCH:
         _product((M, N, K), _place(a), _place(b), _place(out), np.float32(accumulate), *parts)
     return out
+
+
+def _has_rows(matrix: np.ndarray) -> bool:
+    """Whether the numbers of each row are next to each other."""
+    down, right = matrix.strides
+    return right == 4 and down % 4 == 0
 
 
 def _with_unit_stride(matrix: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ __all__ = [
     "ROWS",
     "SPLIT",
     "aligned",
+    "has_32_registers",
     "pack",
     "pack_transposed",
     "product",
@@ -51,7 +52,7 @@ ALL = np.int64(1 << 40)  # a shift beyond any index, for `product`
 REPLACE, ADD = np.bool_(False), np.bool_(True)  # what `product` does to c
 
 
-def _has_32_registers() -> bool:
+def has_32_registers() -> bool:
     """Whether the code is for AVX-512, as far as Numba's settings tell: NUMBA_CPU_NAME hides the features."""
     if config.CPU_FEATURES is not None:
         return "+avx512f" in config.CPU_FEATURES
@@ -62,7 +63,7 @@ def _has_32_registers() -> bool:
 # half the length have a smaller rounding error, and more sums hide the latency of a multiply-add. 16 vectors of
 # sums fill half of the 32 registers of AVX-512; with the 16 registers of 8 floats of AVX2 there are 8, in 4 vectors.
 # Both reach 110 GFLOP/s on a Zen 4 core, whose peak is about 118.
-ROWS, PANEL, SPLIT = (4, 32, 2) if _has_32_registers() else (4, 16, 1)
+ROWS, PANEL, SPLIT = (4, 32, 2) if has_32_registers() else (4, 16, 1)
 # So many terms are summed at a time, and then added to what there is: the part of b that they need stays in the cache.
 CHAIN = np.int64(128)
 
