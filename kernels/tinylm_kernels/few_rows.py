@@ -15,7 +15,7 @@ from .jit import Twins, jit
 from .products import has_32_registers
 from .vectors import LANES, LINE, load, peek, poke, read, splat, total
 
-__all__ = ["FEW", "few_rows"]
+__all__ = ["CHUNK", "FEW", "TILE", "few_rows", "tile"]
 
 # Up to so many rows it is faster than OpenBLAS: by 1.3 with the last of them, by 3 (from memory) to 10 with one. The 16
 # sums of a tile take as many registers with AVX-512, and more than there are elsewhere. Measured.
@@ -84,7 +84,7 @@ def _put_four(y, sums, count, add):
 
 
 @jit
-def _tile(x, x_row, rows, w, w_row, columns, n, y, y_row, add):
+def tile(x, x_row, rows, w, w_row, columns, n, y, y_row, add):
     """4 x 4 results, of which rows x columns exist."""
     zeros = splat(ZERO), splat(ZERO), splat(ZERO), splat(ZERO)
     sums_0, sums_1, sums_2, sums_3 = zeros, zeros, zeros, zeros
@@ -115,7 +115,7 @@ def _product(size, x, x_row, w, w_row, y, y_row, add):
             continue
         for o in range(first, stop, TILE):  # the weights of a tile stay in the cache for all rows
             for r in range(0, rows, TILE):
-                _tile(
+                tile(
                     x + r * x_row, x_row, rows - r, w + o * w_row, w_row, outputs - o, n,
                     y + r * y_row + o * 4, y_row, add,
                 )  # fmt: skip

@@ -27,6 +27,7 @@ __all__ = [
     "EXACT",
     "FAST",
     "LAUNCH",
+    "STRICT",
     "Twins",
     "as_carray",
     "as_rows",
@@ -40,6 +41,7 @@ __all__ = [
 # isnan() folds to False and masks of -inf break.
 FAST = frozenset({"reassoc", "contract", "arcp", "nsz"})
 EXACT = frozenset({"contract"})
+STRICT: frozenset[str] = frozenset()  # every operation as it is written
 
 # Below this many elements of work a launch of the thread pool (2 to 10 us) costs more than it saves.
 PARALLEL_FROM = 50_000

@@ -2,6 +2,7 @@
 
 from .calls import Case
 from .cases import BENCHMARKS, Benchmark, shapes
+from .ladder import LADDERS, RUNGS, lessons, load_ladders, steps
 from .machine import Roofs, measure_roofs
 from .roofline import save_roofline
 from .timing import Comparison, Measurement, compare
@@ -9,6 +10,8 @@ from .user_module import import_implementations
 
 __all__ = [
     "BENCHMARKS",
+    "LADDERS",
+    "RUNGS",
     "Benchmark",
     "Case",
     "Comparison",
@@ -16,7 +19,10 @@ __all__ = [
     "Roofs",
     "compare",
     "import_implementations",
+    "lessons",
+    "load_ladders",
     "measure_roofs",
     "save_roofline",
     "shapes",
+    "steps",
 ]

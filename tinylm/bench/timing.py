@@ -14,6 +14,7 @@ import tinylm_kernels as K
 from .calls import Case
 from .cases import Benchmark
 from .checking import Checks, assert_roughly_equal, out_for, trusted
+from .ladder import RUNGS
 from .machine import Roofs, fastest
 from .rivals import NOT_COMPARED, torch_candidates
 from .tolerance import outputs
@@ -51,7 +52,7 @@ class Comparison:
     """What came of a kernel at one shape. flops, moved: the floating operations and the bytes of a call.
 
     wrong: the complaint about each implementation that failed its checks; slow: those that were left out, and the
-    seconds that a call of them would take.
+    seconds that a call of them would take; failed: why PyTorch could not compile.
     """
 
     benchmark: Benchmark
@@ -60,6 +61,7 @@ class Comparison:
     measured: list[Measurement] = field(default_factory=list)
     wrong: dict[str, str] = field(default_factory=dict)
     slow: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def records(self, roofs: Roofs) -> list[dict[str, Any]]:
         """The measurements as they stand in a file of results; rates at the median."""
@@ -80,8 +82,11 @@ class Comparison:
         ]
 
 
-def compare(benchmark: Benchmark, torch: Any, rounds: int) -> Comparison:
-    """Check all implementations of a kernel that run here, then time those that are right, and PyTorch (or None)."""
+def compare(benchmark: Benchmark, torch: Any, rounds: int, *, compiled: bool = False) -> Comparison:
+    """Check all implementations of a kernel that run here, then time those that are right, and PyTorch (or None).
+
+    compiled: time what `torch.compile` makes of PyTorch's functions as well.
+    """
     kernel = K.all_kernels()[benchmark.name]
     with trusted():
         case = benchmark.build(*benchmark.dims)
@@ -89,7 +94,7 @@ def compare(benchmark: Benchmark, torch: Any, rounds: int) -> Comparison:
         results = outputs(kernel(*case.arrays, **case.settings))
     found = Comparison(benchmark, *benchmark.work(case, results))
     checks, candidates = Checks(benchmark), {}
-    for name, implementation in kernel.implementations.items():
+    for name, implementation in _in_order(kernel.implementations):
         if not implementation.takes("cpu", {"float32"}):
             continue
         if complaint := checks.complaint(name):
@@ -101,9 +106,18 @@ def compare(benchmark: Benchmark, torch: Any, rounds: int) -> Comparison:
         else:
             candidates[name] = _ours(benchmark, case, results, name)
     if torch is not None:
-        candidates |= _theirs(benchmark, case, small, torch)
+        theirs = _theirs(benchmark, case, small, torch)
+        if compiled:
+            theirs |= _compiled(benchmark, theirs, torch, found)
+        candidates |= theirs
     found.measured = [Measurement(name, tuple(times)) for name, times in take_turns(candidates, rounds).items()]
     return found
+
+
+def _in_order(implementations: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The reference, the rungs of a ladder, then what else there is."""
+    places = {name: place for place, name in enumerate(("numpy", *RUNGS))}
+    return sorted(implementations.items(), key=lambda item: places.get(item[0], len(places)))
 
 
 def _estimate(benchmark: Benchmark, small: Case, name: str) -> float:
@@ -129,10 +143,29 @@ def _theirs(benchmark: Benchmark, case: Case, small: Case, torch: Any) -> dict[s
     if benchmark.name not in NOT_COMPARED:
         expected = outputs(K.all_kernels()[benchmark.name]["numpy"](*small.arrays, **small.settings))
         for function in torch_candidates(torch, benchmark.name, small).values():
-            result = function()
-            result = result if isinstance(result, tuple) else (result,)
-            assert_roughly_equal(tuple(r.detach().numpy() for r in result), expected)
+            assert_roughly_equal(_arrays(function()), expected)
     return torch_candidates(torch, benchmark.name, case)
+
+
+def _compiled(benchmark: Benchmark, theirs: dict[str, Run], torch: Any, found: Comparison) -> dict[str, Run]:
+    """PyTorch's candidates as `torch.compile` makes them, where it can; it takes seconds for each."""
+    made = {}
+    for name, run in theirs.items():
+        made[f"{name} compiled"] = torch.compile(run, fullgraph=True, dynamic=False)
+    for name, run in list(made.items()):
+        try:
+            result = run()
+        except Exception as error:  # of the tracer, the code generator or the C++ compiler
+            found.failed[name] = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            del made[name]
+            continue
+        if benchmark.name not in NOT_COMPARED:
+            assert_roughly_equal(_arrays(result), list(_arrays(theirs[name.removesuffix(" compiled")]())))
+    return made
+
+
+def _arrays(result: Any) -> tuple[Any, ...]:
+    return tuple(r.detach().numpy() for r in (result if isinstance(result, tuple) else (result,)))
 
 
 def take_turns(candidates: dict[str, Run], rounds: int) -> dict[str, list[float]]:

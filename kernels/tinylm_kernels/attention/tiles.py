@@ -106,7 +106,7 @@ def add_bias(s, places, b, h, q0, k0, queries, keys, columns, buffer):
 
 
 @jit
-def _softmax_step(s, keys, peaks, totals, factors):
+def softmax_step(s, keys, peaks, totals, factors):
     """Take in the scores of more keys for 16 queries: s becomes exp(s - peak), peak over all keys so far.
 
     factors receives what the results of the earlier keys must be multiplied by.
@@ -128,7 +128,7 @@ def _softmax_step(s, keys, peaks, totals, factors):
 
 
 @jit
-def _scale_rows(x, rows, row, factors):
+def scale_rows(x, rows, row, factors):
     for r in range(rows):
         factor = splat(peek(factors + r * 4))
         for c in range(0, row, LINE):
@@ -136,7 +136,7 @@ def _scale_rows(x, rows, row, factors):
 
 
 @jit
-def _finish(o, row, queries, D, peaks, totals, factors, y, y_row, log_sum_exp):
+def finish(o, row, queries, D, peaks, totals, factors, y, y_row, log_sum_exp):
     """Divide by the sums of the weights, and write; zeros for a query that sees no key."""
     for c in range(0, queries, LANES):
         sums = load(totals + c * 4)
@@ -213,10 +213,10 @@ def forward_tile(scratch, places, sight, shape, scoring, b, h, q0):
             _hide(s, sight[0], b, k0, keys, diagonal, limit, columns)
         for c in range(0, columns, LANES):
             visible = min(keys, c + LANES + diagonal)
-            _softmax_step(s + c * 4, visible, peaks + c * 4, totals + c * 4, factors + c * 4)
+            softmax_step(s + c * 4, visible, peaks + c * 4, totals + c * 4, factors + c * 4)
         if k0 > first:
-            _scale_rows(o, queries, row, factors)
+            scale_rows(o, queries, row, factors)
         v_at, v_row = whole_vectors(place_of(places[V], b, g, k0), places[V, 3], keys, E, packed_v)
         product(s, FLOAT, ROW, queries, v_at, v_row, row // 4, keys, o, row, ADD, ALL, diagonal, ALL)
     y, log_sum_exp = place_of(places[Y], b, h, q0), place_of(places[LSE], b, h, q0)
-    _finish(o, row, queries, E, peaks, totals, factors, y, places[Y, 3], log_sum_exp)
+    finish(o, row, queries, E, peaks, totals, factors, y, places[Y, 3], log_sum_exp)

@@ -35,6 +35,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help="all, or those of --module, by default")
     parser.add_argument("--list", action="store_true", help="show kernels, implementations and shapes; time nothing")
     parser.add_argument("--module", metavar="FILE", help="a Python file that registers implementations of your own")
+    parser.add_argument(
+        "--ladder", action="store_true", help="softmax, attention, lstm and linear step by step, from plain loops on"
+    )
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too, which takes seconds a shape")
     parser.add_argument("--quick", action="store_true", help="the first shape of each kernel, few samples")
     parser.add_argument("--threads", type=int, metavar="N", help="of all candidates alike (all cores)")
     parser.add_argument("--json", metavar="FILE", help="append the results to a file, one JSON object a line")
@@ -51,13 +55,17 @@ def run(options: argparse.Namespace) -> None:
             raise TinylmError(f"--threads takes a number from 1 on, received {options.threads}")
         limit_threads(options.threads)
     threads = usable_threads()
-    from tinylm.bench import BENCHMARKS, import_implementations, measure_roofs, save_roofline
+    from tinylm.bench import BENCHMARKS, LADDERS, import_implementations, load_ladders, measure_roofs, save_roofline
 
     theirs = import_implementations(options.module) if options.module else []
-    names = _chosen(options.kernels or theirs, BENCHMARKS)
+    names = _chosen(options.kernels or theirs or (LADDERS if options.ladder else []), BENCHMARKS)
+    if options.ladder:
+        load_ladders(names)
     if options.list:
         return _print_list(names)
     torch = _torch(threads)
+    if options.compile and torch is None:
+        raise TinylmError("--compile needs torch, which is not installed")
     about = _about(threads, ["torch"] if torch is not None else [])
     roofs = measure_roofs(threads, ROOF[options.quick])
     comparisons = _compare(names, options, torch, roofs, about)
@@ -114,18 +122,25 @@ def _compare(
     names: Sequence[str], options: argparse.Namespace, torch: Any, roofs: Roofs, about: dict[str, Any]
 ) -> list[Comparison]:
     """Compare at every shape; print and append what comes of it at once."""
-    from tinylm.bench import BENCHMARKS, compare
+    from tinylm.bench import BENCHMARKS, compare, steps
 
-    from ..bench_table import print_header, print_table
+    from ..bench_table import BESIDE, BESIDE_LADDER, print_header, print_lessons, print_table
 
     print_header(about, roofs)
     comparisons = []
-    for benchmark in (b for name in names for b in BENCHMARKS[name][: 1 if options.quick else None]):
-        comparisons.append(compare(benchmark, torch, ROUNDS[options.quick]))
-        print_table(comparisons[-1], roofs)
-        sys.stdout.flush()
-        if options.json:
-            lines = [json.dumps({**record, **about}) + "\n" for record in comparisons[-1].records(roofs)]
-            with Path(options.json).open("a", encoding="utf-8") as file:
-                file.writelines(lines)
+    for name in names:
+        if options.ladder:
+            print_lessons(name)
+        for benchmark in (steps(name) if options.ladder else BENCHMARKS[name])[: 1 if options.quick else None]:
+            found = compare(benchmark, torch, ROUNDS[options.quick], compiled=options.compile)
+            comparisons.append(found)
+            print_table(found, roofs, BESIDE_LADDER if options.ladder else BESIDE)
+            sys.stdout.flush()
+            if options.json:
+                _append(options.json, found.records(roofs), about)
     return comparisons
+
+
+def _append(path: str, records: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps({**record, **about}) + "\n" for record in records)
