@@ -166,6 +166,8 @@ def test_a_wrong_module_ends_with_status_2_and_says_why(tmp_path):
         (["geluu"], "there is no kernel 'geluu'; did you mean 'gelu'?"),
         (["gelu", "--threads", "0"], "--threads takes a number from 1 on, received 0"),
         (["gelu", "--plot", "x.gif"], "x.gif: a plot takes a name that ends in .png, .svg, .pdf"),
+        (["gelu", "--json", "there/is/none.jsonl"], "there/is/none.jsonl: there is no folder there/is"),
+        (["gelu", "--ladder"], "the kernel gelu has no ladder; there is one of softmax, attention, lstm, linear"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(capsys, arguments, message):

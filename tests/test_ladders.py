@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 from test_kernels import assert_same_bits, run, threads
 
 import tinylm_kernels as K
-from tinylm.bench import LADDERS, RUNGS, lessons, load_ladders, steps
+from benchmarks.kernel_ladders import with_code, with_tables
+from tinylm.bench import LADDERS, RUNGS, Comparison, Measurement, Roofs, lessons, load_ladders, steps
 from tinylm.bench.calls import Case
+from tinylm.bench.cases import size
 from tinylm.bench.checking import Checks
 from tinylm.bench.tolerance import assert_matches
 from tinylm.errors import TinylmError
@@ -111,3 +115,32 @@ def test_nobody_loads_the_ladders_unless_asked():
 def test_a_kernel_without_a_ladder_is_named():
     with pytest.raises(TinylmError, match="the kernel gelu has no ladder; there is one of softmax, attention, lstm"):
         load_ladders(["softmax", "gelu"])
+
+
+@pytest.fixture
+def page():
+    return (Path(__file__).parent.parent / "docs" / "kernels.md").read_text(encoding="utf-8")
+
+
+def test_the_code_in_the_documentation_is_the_code(page):
+    assert page == with_code(page), "run python benchmarks/kernel_ladders.py"
+
+
+def test_the_tables_in_the_documentation_have_every_step_at_every_shape(page):
+    for name in LADDERS:
+        table = page.partition(f"<!-- table: {name} -->")[2].partition("<!-- end -->")[0]
+        assert [part.partition("**")[0] for part in table.split("\n**")[1:]] == [size(b.dims) for b in steps(name)]
+        for candidate in ("numpy", *RUNGS, "numba", "torch"):
+            assert table.count(f"| `{candidate}` |") == len(steps(name))
+
+
+def test_a_table_is_made_of_the_results_that_bench_writes():
+    found = Comparison(steps("softmax")[0], flops=4e9, moved=8e9)
+    found.measured = [Measurement(name, (seconds,)) for name, seconds in (("numpy", 8.0), ("v0_loops", 4.0))]
+    about = {"processor": "P", "cores": "2", "threads": 1, "numpy": "2.4"}
+    records = [{**r, **about} for r in found.records(Roofs(bandwidth=4e9, product=1e12))]
+    page = "<!-- machine -->\n<!-- end -->\n<!-- table: softmax -->\nold\n<!-- end -->"
+    shown = with_tables(page, [json.loads(json.dumps(record)) for record in records])
+    assert "(P, 2 cores, 1 threads; numpy 2.4. Roofs: 4.0 GB/s copied, 1000 GFLOP/s in a float32 product.)" in shown
+    assert "old" not in shown
+    assert "| `v0_loops` | 4000.00 | 4000.00 | 1.0 | 2.0 | 50% | 1.0 | 2.0 | - |" in shown

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import TinylmError
 
-__all__ = ["EXTRAS", "check_plot_file", "import_extra", "install_command"]
+__all__ = ["EXTRAS", "check_folder", "check_plot_file", "import_extra", "install_command"]
 
 # Each package by the name it is imported under, and the extra that brings it.
 EXTRAS = {"numba": "fast", "pyarrow": "data", "zstandard": "data", "matplotlib": "plot", "tensorboardX": "track"}
@@ -40,4 +40,11 @@ def check_plot_file(path: str | PathLike[str]) -> None:
     """Raise TinylmError where no plot could be written under this name, before the work is done."""
     if Path(path).suffix not in PLOT_FORMATS:
         raise TinylmError(f"{path}: a plot takes a name that ends in {', '.join(PLOT_FORMATS)}")
+    check_folder(path)
     import_extra("matplotlib.figure", "a plot")
+
+
+def check_folder(path: str | PathLike[str]) -> None:
+    """Raise TinylmError where there is no folder to write this file to, before the work is done."""
+    if not Path(path).absolute().parent.is_dir():
+        raise TinylmError(f"{path}: there is no folder {Path(path).parent}")

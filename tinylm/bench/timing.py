@@ -77,6 +77,8 @@ class Comparison:
                 "gb_per_s": self.moved / m.median / 1e9,
                 "roof": binding,
                 "roof_share": floor / m.median,
+                "bandwidth_gb_per_s": roofs.bandwidth / 1e9,
+                "product_gflop_per_s": roofs.product / 1e9,
             }
             for m in self.measured
         ]

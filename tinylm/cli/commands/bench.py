@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinylm.errors import TinylmError, nearest
-from tinylm.extras import check_plot_file
+from tinylm.extras import check_folder, check_plot_file
 from tinylm.process import limit_threads, usable_threads
 
 if TYPE_CHECKING:
-    from tinylm.bench import Comparison, Roofs
+    from tinylm.bench import Benchmark, Comparison, Roofs
 
 __all__ = ["add_to", "run"]
 
@@ -50,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     """Print the list, or check and time."""
     if options.plot:
         check_plot_file(options.plot)
+    if options.json:
+        check_folder(options.json)
     if options.threads is not None:
         if options.threads < 1:
             raise TinylmError(f"--threads takes a number from 1 on, received {options.threads}")
@@ -62,13 +64,13 @@ def run(options: argparse.Namespace) -> None:
     if options.ladder:
         load_ladders(names)
     if options.list:
-        return _print_list(names)
+        return _print_list(_benchmarks(names, options))
     torch = _torch(threads)
     if options.compile and torch is None:
         raise TinylmError("--compile needs torch, which is not installed")
     about = _about(threads, ["torch"] if torch is not None else [])
     roofs = measure_roofs(threads, ROOF[options.quick])
-    comparisons = _compare(names, options, torch, roofs, about)
+    comparisons = _compare(_benchmarks(names, options), options, torch, roofs, about)
     if options.plot:
         save_roofline(options.plot, comparisons, roofs)
         print(f"\ndrawn into {options.plot}")
@@ -89,17 +91,24 @@ def _chosen(names: Sequence[str], there: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(names)) or sorted(there)
 
 
-def _print_list(names: Sequence[str]) -> None:
+def _benchmarks(names: Sequence[str], options: argparse.Namespace) -> dict[str, list[Benchmark]]:
+    """The shapes to time each kernel at."""
+    from tinylm.bench import BENCHMARKS, steps
+
+    found = {name: steps(name) if options.ladder else BENCHMARKS[name] for name in names}
+    return {name: benchmarks[:1] for name, benchmarks in found.items()} if options.quick else found
+
+
+def _print_list(benchmarks: dict[str, list[Benchmark]]) -> None:
     import tinylm_kernels
-    from tinylm.bench import BENCHMARKS
     from tinylm.bench.cases import size
 
-    for name in names:
+    for name, shapes in benchmarks.items():
         print(name)
         for implementation in tinylm_kernels.all_kernels()[name].implementations.values():
             dtypes = " ".join(implementation.dtypes or ["any dtype"])
-            print(f"  {implementation.name:<12} {dtypes}, {implementation.device or 'any device'}")
-        print(f"  at {'; '.join(f'{size(b.dims)} ({b.words})' for b in BENCHMARKS[name])}")
+            print(f"  {implementation.name:<14} {dtypes}, {implementation.device or 'any device'}")
+        print(f"  at {'; '.join(f'{size(b.dims)} ({b.words})' for b in shapes)}")
 
 
 def _torch(threads: int) -> Any:
@@ -119,19 +128,23 @@ def _about(threads: int, packages: Sequence[str]) -> dict[str, Any]:
 
 
 def _compare(
-    names: Sequence[str], options: argparse.Namespace, torch: Any, roofs: Roofs, about: dict[str, Any]
+    benchmarks: dict[str, list[Benchmark]],
+    options: argparse.Namespace,
+    torch: Any,
+    roofs: Roofs,
+    about: dict[str, Any],
 ) -> list[Comparison]:
     """Compare at every shape; print and append what comes of it at once."""
-    from tinylm.bench import BENCHMARKS, compare, steps
+    from tinylm.bench import compare
 
     from ..bench_table import BESIDE, BESIDE_LADDER, print_header, print_lessons, print_table
 
     print_header(about, roofs)
     comparisons = []
-    for name in names:
+    for name, shapes in benchmarks.items():
         if options.ladder:
             print_lessons(name)
-        for benchmark in (steps(name) if options.ladder else BENCHMARKS[name])[: 1 if options.quick else None]:
+        for benchmark in shapes:
             found = compare(benchmark, torch, ROUNDS[options.quick], compiled=options.compile)
             comparisons.append(found)
             print_table(found, roofs, BESIDE_LADDER if options.ladder else BESIDE)
