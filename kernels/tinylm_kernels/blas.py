@@ -4,8 +4,8 @@ A program that alternates `np.matmul` and Numba kernels has two pools of threads
 while after its work, on the cores that the other needs next: a training step took 10 times as long. Putting the
 workers to sleep at once instead costs time whenever they are woken. So there is one pool here: a product is
 cut into parts, and each thread of Numba's pool computes some with single-threaded calls of the BLAS that NumPy has
-loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs. A few rows times a transposed matrix, as
-in decoding, have a kernel of their own (`few_rows`).
+loaded. Where that is not OpenBLAS (macOS, some distributions), `np.matmul` runs. A few rows times a transposed matrix,
+as in decoding, have a kernel of their own (`few_rows`).
 
 The bits are the same for any number of threads. OpenBLAS computes the last rows and columns of a call by other code
 than those before, and small products by another kernel altogether; each rounds in its own way. So what is cut depends
