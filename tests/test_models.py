@@ -17,12 +17,22 @@ from tinylm.models import (
     GPT2,
     CausalLanguageModel,
     GPT2Config,
+    GPTNeoX,
+    GPTNeoXConfig,
     GRUConfig,
     GRULanguageModel,
+    Llama,
+    LlamaConfig,
     LSTMConfig,
     LSTMLanguageModel,
+    Mistral,
+    MistralConfig,
+    Qwen2,
+    Qwen2Config,
 )
 from tinylm.nn import Initializer, random_step
+from tinylm.optim import AdamW, parameter_groups
+from tinylm.tasks import build_model, resolve_settings
 from tinylm.text import CharTokenizer
 
 V = 11
@@ -43,10 +53,46 @@ def gru(dtype=np.float64, **settings) -> GRULanguageModel:
     return GRULanguageModel(GRUConfig(V, **chosen), Initializer(0, dtype))
 
 
+LLAMA = {
+    "hidden_size": 12,
+    "intermediate_size": 17,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "max_position_embeddings": 9,
+    "initializer_range": 0.2,
+}
+
+
+def llama(dtype=np.float64, family=Llama, config=LlamaConfig, **settings) -> Llama:
+    return family(config(V, **{**LLAMA, **settings}), Initializer(0, dtype))
+
+
+def mistral(dtype=np.float64) -> Mistral:
+    return llama(dtype, Mistral, MistralConfig, sliding_window=3)
+
+
+def qwen2(dtype=np.float64) -> Qwen2:
+    window = {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
+    return llama(dtype, Qwen2, Qwen2Config, tie_word_embeddings=True, **window)
+
+
+def gpt_neox(dtype=np.float64, **settings) -> GPTNeoX:
+    sizes = {"hidden_size": 12, "intermediate_size": 17, "num_hidden_layers": 2, "num_attention_heads": 2}
+    chosen = {"rotary_pct": 0.67, "max_position_embeddings": 9, "initializer_range": 0.2}
+    return GPTNeoX(GPTNeoXConfig(V, **sizes, **chosen, **settings), Initializer(0, dtype))
+
+
 MODELS = {
     "gpt2": gpt2,
     "gpt2_untied": lambda dtype=np.float64: gpt2(dtype, tie_word_embeddings=False, n_inner=17),
     "gpt2_relu": lambda dtype=np.float64: gpt2(dtype, activation_function="relu"),
+    "llama": llama,
+    "mistral": mistral,
+    "qwen2": qwen2,
+    "gpt_neox": gpt_neox,
+    "gpt_neox_sequential": lambda dtype=np.float64: gpt_neox(dtype, use_parallel_residual=False),
     "lstm": lstm,
     "lstm_tied": lambda dtype=np.float64: lstm(dtype, embedding_size=7, tie_word_embeddings=True),
     "lstm_peepholes": lambda dtype=np.float64: lstm(dtype, peepholes=True),
@@ -141,6 +187,7 @@ BROKEN = {
     "has shape": lambda folder: edit(folder, n_embd=24),
     "unknown|missing": lambda folder: edit(folder, n_layer=3),
     "gelu_magic": lambda folder: edit(folder, activation_function="gelu_magic"),
+    "mlp.c_fc.weight has shape|has shape": lambda folder: edit(folder, n_inner=5),
     "scale_attn_by_inverse_layer_idx": lambda folder: edit(folder, scale_attn_by_inverse_layer_idx=True),
     "model.safetensors: is missing": lambda folder: (folder / "model.safetensors").unlink(),
     "convert to safetensors": lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
@@ -161,6 +208,49 @@ def test_a_broken_model_folder_is_named_with_its_reason(tmp_path: Path, words: s
     BROKEN[words](folder)
     with pytest.raises(FileFormatError, match=words):
         load_model(folder)
+
+
+BROKEN_LLAMA = {
+    "rope_type='yarn' is not supported": {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
+    "rope_type='linear' needs its settings": {"rope_scaling": {"type": "linear"}},
+    "hidden_act is 'gelu'": {"hidden_act": "gelu"},
+    "pretraining_tp=2 is not supported": {"pretraining_tp": 2},
+    "k_proj.weight has shape|q_proj.weight has shape": {"head_dim": 6},
+    "num_key_value_heads 3": {"num_key_value_heads": 3},
+    "rope_scaling is 5, expected dict": {"rope_scaling": 5},
+}
+
+
+@pytest.mark.parametrize("words", BROKEN_LLAMA)
+def test_a_llama_folder_that_would_compute_something_else_is_refused(tmp_path: Path, words: str) -> None:
+    save_model(tmp_path, llama(np.float32))
+    edit(tmp_path, **BROKEN_LLAMA[words])
+    with pytest.raises(FileFormatError, match=words):
+        load_model(tmp_path)
+
+
+def test_padding_on_either_side_changes_nothing(model) -> None:
+    tokens = ids(1, 5)
+    mask = np.array([[False] * 2 + [True] * 5 + [False] * 2])
+    padded = np.pad(tokens, ((0, 0), (2, 2)))
+    if isinstance(model, GPT2):  # its positions are absolute, and transformers counts padding as well
+        mask, padded = mask[:, 2:], padded[:, 2:]
+    if model.model_type in ("lstm", "gru"):
+        with pytest.raises(TinylmError, match="mask none"):
+            model(padded, key_mask=mask)
+        return
+    assert np.allclose(model(padded, key_mask=mask).data[mask], model(tokens).data[0], rtol=1e-10, atol=1e-12)
+
+
+def test_padding_behind_a_cache_changes_nothing() -> None:
+    model, tokens = llama(), ids(2, 9)
+    mask = np.ones((2, 9), bool)
+    mask[0, :2] = False
+    with no_grad():
+        whole = model(tokens, key_mask=mask).data
+        cache = model.new_cache(2)
+        parts = [model(tokens[:, a:b], cache, mask[:, :b]).data for a, b in ((0, 4), (4, 5), (5, 9))]
+    assert np.allclose(np.concatenate(parts, axis=1)[mask], whole[mask], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("make", [lstm, gru])
@@ -238,6 +328,33 @@ def test_a_loss_in_chunks_is_that_of_all_logits_and_so_are_its_gradients(monkeyp
     assert seen[-1] == ("", "cross_entropy")
     for name, expected in apart.items():
         np.testing.assert_allclose(chunks[name], expected, rtol=1e-4, atol=1e-5 * abs(expected).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox"])
+def test_the_dials_of_training_build_every_decoder_and_it_learns(name: str) -> None:
+    chosen = {"model": name, "width": 16, "layers": 2, "heads": 4, "context": 12, "kv_heads": 2 * (name == "llama")}
+    model = build_model(resolve_settings(chosen), CharTokenizer("abcdefghijk"))
+    assert (model.model_type, model.context, model.config.tie_word_embeddings) == (name, 12, True)
+    optimizer = AdamW(parameter_groups(model, 0.0))
+    tokens = np.arange(13)[None] * np.array([[1], [2], [3]]) % V
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = model.loss(tokens[:, :-1], tokens[:, 1:])
+        loss.backward()
+        optimizer.step(1e-2)
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_dials_that_a_decoder_does_not_have_are_refused() -> None:
+    for chosen, words in (
+        ({"model": "llama", "dropout": 0.1}, "has none"),
+        ({"model": "llama", "heads": 4, "kv_heads": 3}, "kv_heads=3"),
+        ({"model": "gpt2", "kv_heads": 2}, "kv_heads=2 is for llama"),
+    ):
+        with pytest.raises(TinylmError, match=words):
+            build_model(resolve_settings(chosen), CharTokenizer("abc"))
 
 
 def test_too_many_tokens_for_the_context_are_named() -> None:

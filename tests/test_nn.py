@@ -16,11 +16,15 @@ from tinylm.nn import (
     AttentionCache,
     CrossAttention,
     Dropout,
+    FeedForward,
     Initializer,
+    LayerNorm,
     Linear,
     Module,
     MultiHeadAttention,
+    ParallelBlock,
     RMSNorm,
+    Rotary,
     SwiGLU,
     TransformerBlock,
     random_step,
@@ -31,6 +35,24 @@ RNG = np.random.default_rng(0)
 
 def initializer() -> Initializer:
     return Initializer(0, np.float64)
+
+
+def gpt2_block(**settings) -> TransformerBlock:
+    init = initializer()
+    attention, feed_forward = MultiHeadAttention(8, 2, init, causal=True), FeedForward(8, 16, init)
+    return TransformerBlock(LayerNorm(8, init), attention, LayerNorm(8, init), feed_forward, **settings)
+
+
+def llama_block() -> TransformerBlock:
+    init = initializer()
+    attention = MultiHeadAttention(8, 4, init, causal=True, kv_heads=2, rotary=Rotary(2), qkv_bias=False)
+    return TransformerBlock(RMSNorm(8, init), attention, RMSNorm(8, init), SwiGLU(8, 16, init))
+
+
+def parallel_block() -> ParallelBlock:
+    init = initializer()
+    attention = MultiHeadAttention(8, 2, init, causal=True, rotary=Rotary(2))
+    return ParallelBlock(LayerNorm(8, init), attention, LayerNorm(8, init), FeedForward(8, 16, init))
 
 
 class Pair(Module):
@@ -70,7 +92,7 @@ def test_a_state_that_does_not_fit_is_refused_whole() -> None:
 
 
 def test_train_and_eval_reach_every_module() -> None:
-    block = TransformerBlock(8, 2, 16, initializer(), causal=True, dropout=0.5)
+    block = gpt2_block(dropout=0.5)
     assert not block.training
     block.train()
     assert all(module.training for _, module in block.named_modules())
@@ -86,7 +108,7 @@ def test_an_observer_learns_where_in_the_model_it_is() -> None:
         def forward(self, operation):
             self.paths.append((operation.path, operation.name))
 
-    block = TransformerBlock(8, 2, 16, initializer(), causal=True)
+    block = gpt2_block()
     with observe(Paths()) as seen:
         block(Tensor(RNG.standard_normal((1, 3, 8))))
     assert ("attention.qkv", "linear") in seen.paths
@@ -94,14 +116,15 @@ def test_an_observer_learns_where_in_the_model_it_is() -> None:
     assert ("feed_forward", "gelu") in seen.paths
 
 
-def test_a_block_of_a_transformer_takes_at_most_eight_operations() -> None:
+@pytest.mark.parametrize("make", [gpt2_block, llama_block, parallel_block])
+def test_a_block_of_a_transformer_takes_at_most_eight_operations(make) -> None:
     class Count(Observer):
         operations = 0
 
         def forward(self, operation):
             self.operations += 1
 
-    block = TransformerBlock(8, 2, 16, initializer(), causal=True)
+    block = make()
     with observe(Count()) as count:
         block(Tensor(RNG.standard_normal((1, 3, 8)), requires_grad=True))
     assert count.operations <= 8
@@ -109,7 +132,7 @@ def test_a_block_of_a_transformer_takes_at_most_eight_operations() -> None:
 
 @pytest.mark.parametrize("pre_norm", [True, False])
 def test_a_causal_block_does_not_look_ahead(pre_norm: bool) -> None:
-    block = TransformerBlock(8, 2, 16, initializer(), causal=True, pre_norm=pre_norm)
+    block = gpt2_block(pre_norm=pre_norm)
     x = RNG.standard_normal((2, 6, 8))
     changed = x.copy()
     changed[:, 4:] += 1

@@ -326,7 +326,7 @@ def test_every_optimizer_and_schedule_trains(text: Path, tmp_path: Path, optimiz
         ({"widht": 3}, "did you mean 'width'"),
         ({"width": "big"}, "width is 'big', expected int"),
         ({"width": 5.5}, "width is 5.5"),
-        ({"model": "bert"}, "gpt2, lstm"),
+        ({"model": "bert"}, "gpt2, llama"),
         ({"optimizer": "loin"}, "optimizer is 'loin'; did you mean 'lion'"),
         ({"heads": 3, "width": 16}, "does not divide"),
         ({"dropout": 1.0}, "dropout is 1.0"),

@@ -108,8 +108,8 @@ class LM:
             raise TinylmError(f"max_tokens is {max_tokens}, expected 0 or more")
         sampler = Sampler(temperature, top_k, top_p, seed)
         ids = self._encode(prompt) if prompt else first_ids(self.model, self.tokenizer)
-        stop = {self.config.eos_token_id} - {None}
         pieces = self.tokenizer.stream()
+        stop = self.model.end_ids
         for token in generate(self.model, ids, sampler, max_tokens=max_tokens, stop=stop, use_cache=use_cache):
             if piece := pieces.feed(token):
                 yield piece

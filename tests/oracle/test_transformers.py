@@ -61,6 +61,6 @@ def test_a_gpt2_saved_by_transformers_gives_the_same_logits_and_gradients_here(t
     stored = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
     names = ours.folder_names()
     for name, parameter in ours.named_parameters():
-        stored_name, transposed = names[name]
+        (stored_name,), transposed = names[name].names, names[name].transposed
         gradient = stored[stored_name].T if transposed else stored[stored_name]
         assert np.abs(parameter.grad - gradient).max() < 1e-9 * max(1, np.abs(gradient).max()), name

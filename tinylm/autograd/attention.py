@@ -11,7 +11,7 @@ from tinylm_kernels import array_module
 from .elementwise import into
 from .tensor import differentiable
 
-__all__ = ["attention", "cross_attention", "self_attention"]
+__all__ = ["attention", "attention_scores", "cross_attention", "self_attention"]
 
 
 @differentiable
@@ -35,26 +35,33 @@ def attention(
 
 @differentiable
 def self_attention(
-    qkv, key_mask=None, bias=None,
+    qkv, key_mask=None, bias=None, cos=None, sin=None,
     *, heads, kv_heads=None, value_width=None, causal, window=None, softcap=None, scale=None,
 ):  # fmt: skip
     """Attention of a sequence to itself, from one fused projection, with no copy on the way in or out.
 
     qkv: (B, T, H D + G D + G E), the queries of all H heads beside each other, then the keys and the values of the G
     kv_heads, as many as heads unless given; E, the value_width, is D unless given. key_mask: (B, T) bool or None;
-    bias: see `attention`. Returns (B, T, H E).
+    bias: see `attention`. cos, sin: (T or more, R / 2), rotary positions by which queries and keys turn first, see
+    `tinylm_kernels.rope`. Returns (B, T, H E).
     """
-    groups, width = kv_heads or heads, qkv.shape[-1]
-    D = width // (heads + 2 * groups) if value_width is None else (width - groups * value_width) // (heads + groups)
+    groups = kv_heads or heads
+    D = _head_width(qkv, heads, groups, value_width)
     E = D if value_width is None else value_width
     _check_width("self_attention", "qkv", qkv, (heads + groups) * D + groups * E)
     settings = {"causal": causal, "window": window, "softcap": softcap, "scale": scale}
-    split = (heads, groups, D)
-    y, backward = _attend(*_queries_keys_values(qkv, *split), key_mask, bias, settings)
+    q, k, v = _turned(qkv, heads, groups, D, cos, sin)
+    y, backward = _attend(q, k, v, key_mask, bias, settings)
 
     def pullback(dy):
         dqkv = K.empty_like(qkv)
-        return dqkv, None, backward(dy, _queries_keys_values(dqkv, *split))
+        dq, dk, dv = _queries_keys_values(dqkv, heads, groups, D)
+        if cos is None:
+            return dqkv, None, backward(dy, (dq, dk, dv)), None, None
+        turned = K.empty((len(qkv), heads + groups, qkv.shape[1], D), qkv.dtype)
+        dbias = backward(dy, (turned[:, :heads], turned[:, heads:], dv))
+        K.rope(turned, cos, sin, inverse=True, out=_heads(dqkv[..., : (heads + groups) * D], heads + groups))
+        return dqkv, None, dbias, None, None
 
     return y, pullback
 
@@ -95,6 +102,26 @@ def _attend(q, k, v, key_mask, bias, settings):
     return merged, backward
 
 
+def attention_scores(operation, *, stage="weights"):
+    """The scores (B, H, T, S) of an attention as an observer saw it, computed again.
+
+    operation: an `Operation` of one of the functions above. stage: see `tinylm_kernels.attention_scores`; by default
+    the weights, which are the attention map.
+    """
+    settings, offsets = dict(operation.settings), None
+    heads, E = settings.pop("heads", 0), settings.pop("value_width", None)
+    groups = settings.pop("kv_heads", None) or heads
+    if operation.name == "attention":
+        q, k, _, key_mask, bias, offsets = _padded(operation.inputs, 6)
+    elif operation.name == "self_attention":
+        qkv, key_mask, bias, cos, sin = _padded(operation.inputs, 5)
+        q, k, _ = _turned(qkv, heads, groups, _head_width(qkv, heads, groups, E), cos, sin)
+    else:
+        queries, kv, key_mask, bias = _padded(operation.inputs, 4)
+        q, (k, _) = _heads(queries, heads), _keys_values(kv, groups, queries.shape[-1] // heads)
+    return K.attention_scores(q, k, key_mask, bias, offsets, stage=stage, **{"causal": False, **settings})
+
+
 def _bias_gradient(saved, settings):
     return lambda out, accumulate: into(out, accumulate, K.attention_backward_bias(*saved, **settings))
 
@@ -112,6 +139,26 @@ def _keys_values(kv, groups, D):
 def _queries_keys_values(qkv, heads, groups, D):
     """Views of q, k and v in (B, T, H D + G D + G E)."""
     return _heads(qkv[..., : heads * D], heads), *_keys_values(qkv[..., heads * D :], groups, D)
+
+
+def _padded(inputs, count):
+    """The inputs of an operation, None for those that its caller left out."""
+    return (*inputs, *(None,) * (count - len(inputs)))
+
+
+def _head_width(qkv, heads, groups, value_width):
+    """D of (B, T, H D + G D + G E), where E is D unless given."""
+    width = qkv.shape[-1]
+    return width // (heads + 2 * groups) if value_width is None else (width - groups * value_width) // (heads + groups)
+
+
+def _turned(qkv, heads, groups, D, cos, sin):
+    """Views of q, k and v in (B, T, H D + G D + G E), or with rotary positions turned copies of q and k."""
+    if cos is None:
+        return _queries_keys_values(qkv, heads, groups, D)
+    both = (heads + groups) * D  # queries and keys lie beside each other, and turn in one pass
+    turned = K.rope(_heads(qkv[..., :both], heads + groups), cos, sin)
+    return turned[:, :heads], turned[:, heads:], _heads(qkv[..., both:], groups)
 
 
 def _check_width(operation, name, x, expected):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Observer", "Operation", "at_path", "current_observer", "current_path", "observe"]
@@ -19,8 +19,8 @@ class Operation:
     """One differentiable operation as it ran.
 
     name: the function's name; path: the attribute path of the module it ran in ("blocks.0.attention"), empty
-    outside of modules; inputs, outputs: the arrays themselves, not copies; gradients: by the outputs, filled
-    before `Observer.backward` is called.
+    outside of modules; inputs, outputs: the arrays themselves, not copies; settings: its keyword arguments; gradients:
+    by the outputs, filled before `Observer.backward` is called.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Operation:
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
     observer: Observer
+    settings: dict[str, Any] = field(default_factory=dict)
     gradients: tuple[Any, ...] = ()
 
 

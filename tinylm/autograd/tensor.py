@@ -274,7 +274,7 @@ def differentiable(function: Callable[..., Any] | None = None, *, hands_back: in
             node = Node(name, [edge(value) for value in inputs], pullback, outputs)
         observer = current_observer()
         if observer is not None:
-            operation = Operation(name, current_path() or "", tuple(arrays), outputs, observer)
+            operation = Operation(name, current_path() or "", tuple(arrays), outputs, observer, settings)
             if node is not None:
                 node.operation = operation
             observer.forward(operation)

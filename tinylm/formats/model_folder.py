@@ -54,10 +54,9 @@ def save_model(
     if tokenizer is not None:
         tokenizer.save(path)
     state = model.state_dict()
-    tensors = {
-        stored: state[name].T if transposed else state[name]
-        for name, (stored, transposed) in model.folder_names().items()
-    }
+    tensors: dict[str, np.ndarray] = {}
+    for name, stored in model.folder_names().items():
+        tensors |= stored.split(state[name])
     write_safetensors(path / "model.safetensors", tensors, {"format": "pt"})
 
 
@@ -91,12 +90,11 @@ def load_model(folder: str | PathLike[str]) -> CausalLanguageModel:
 
 def _by_our_names(model: CausalLanguageModel, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     state = {}
-    for name, (stored_name, transposed) in model.folder_names().items():
-        if stored_name in stored:
-            array = stored.pop(stored_name)
-            state[name] = array.T if transposed else array
-    # A tied output projection is the embedding, and may be stored once more; anything else left over is an error.
-    stored.pop("lm_head.weight", None)
+    for name, places in model.folder_names().items():
+        if all(place in stored for place in places.names):
+            state[name] = places.join([stored.pop(place) for place in places.names])
+    for name in model.copies:  # tied weights may be stored once more; anything else left over is an error
+        stored.pop(name, None)
     return state | stored
 
 

@@ -4,33 +4,39 @@ from .attention import AttentionCache, MultiHeadAttention
 from .cross_attention import CrossAttention
 from .dropout import Dropout, random_step
 from .embedding import Embedding
+from .feed_forward import FeedForward, GatedFeedForward, SwiGLU
 from .gru import GRU
 from .initializer import Initializer
 from .layer_norm import LayerNorm
-from .linear import Linear
+from .linear import FusedLinear, Linear
 from .lstm import LSTM
 from .module import Module
 from .recurrent import Recurrent, RecurrentState
 from .rms_norm import RMSNorm
-from .swiglu import SwiGLU
-from .transformer import FeedForward, TransformerBlock
+from .rotary import Rotary
+from .transformer import CrossBlock, ParallelBlock, TransformerBlock
 
 __all__ = [
     "GRU",
     "LSTM",
     "AttentionCache",
     "CrossAttention",
+    "CrossBlock",
     "Dropout",
     "Embedding",
     "FeedForward",
+    "FusedLinear",
+    "GatedFeedForward",
     "Initializer",
     "LayerNorm",
     "Linear",
     "Module",
     "MultiHeadAttention",
+    "ParallelBlock",
     "RMSNorm",
     "Recurrent",
     "RecurrentState",
+    "Rotary",
     "SwiGLU",
     "TransformerBlock",
     "random_step",

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+import tinylm_kernels as K
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
 
 from .initializer import Initializer
-from .linear import Linear
+from .linear import FusedLinear, Linear
 from .module import Module
+from .rotary import Rotary
 
 __all__ = ["AttentionCache", "MultiHeadAttention"]
 
+# The tokens that a cache has room for at first; it doubles when they do not do, up to its capacity.
+FIRST_ROOM = 256
+
 
 class AttentionCache:
-    """The keys and values of one layer for the tokens seen so far: arrays (B, G, capacity, D) and their length.
+    """The keys and values of one layer for the tokens seen so far: arrays (B, G, room, D) and their length.
 
-    heads: those of the keys, G; value_width: of the values, if it is not head_width.
+    heads: those of the keys, G; capacity: the most tokens; value_width: of the values, if it is not head_width.
     """
 
     def __init__(
@@ -30,19 +35,29 @@ class AttentionCache:
         *,
         value_width: int | None = None,
     ):
-        self.keys = np.empty((batch, heads, capacity, head_width), dtype)
-        self.values = np.empty((batch, heads, capacity, value_width or head_width), dtype)
+        self.capacity = capacity
+        room = min(FIRST_ROOM, capacity)
+        self.keys = np.empty((batch, heads, room, head_width), dtype)
+        self.values = np.empty((batch, heads, room, value_width or head_width), dtype)
         self.length = 0
 
     def append(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Add (B, G, T, D) new ones; return views of all, (B, G, length, D). Raises ValueError when full."""
         end = self.length + keys.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"the cache holds {self.capacity} tokens and cannot grow to {end}")
         if end > self.keys.shape[2]:
-            raise ValueError(f"the cache holds {self.keys.shape[2]} tokens and cannot grow to {end}")
+            room = min(max(end, 2 * self.keys.shape[2]), self.capacity)
+            self.keys, self.values = (self._with_room(array, room) for array in (self.keys, self.values))
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def _with_room(self, array: np.ndarray, room: int) -> np.ndarray:
+        larger = np.empty((*array.shape[:2], room, array.shape[3]), array.dtype)
+        larger[:, :, : self.length] = array[:, :, : self.length]
+        return larger
 
 
 class MultiHeadAttention(Module):
@@ -50,7 +65,9 @@ class MultiHeadAttention(Module):
 
     (B, T, C) to (B, T, C), plus the residual where one is given. A head is C / H wide, or head_width; its values are as
     wide, or value_width. kv_heads: fewer heads of keys and values than of queries, each of which serves several.
-    window: (left, right), how many tokens before and after itself a token sees; None for no bound.
+    window: (left, right), how many tokens before and after itself a token sees; None for no bound. rotary: turns
+    queries and keys by their positions. scale: of the scores, 1 / sqrt(head_width) where None. qkv_bias,
+    projection_bias: whether the projections have one.
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2; Ainslie et al. 2023, arXiv:2305.13245 (kv_heads).
     """
 
@@ -65,6 +82,10 @@ class MultiHeadAttention(Module):
         head_width: int | None = None,
         value_width: int | None = None,
         window: tuple[int | None, int | None] | None = None,
+        rotary: Rotary | None = None,
+        scale: float | None = None,
+        qkv_bias: bool = True,
+        projection_bias: bool = True,
         std: float = 0.02,
         projection_std: float = 0.02,
     ):
@@ -75,10 +96,17 @@ class MultiHeadAttention(Module):
             raise ValueError(f"MultiHeadAttention: {heads} heads are not a multiple of {self.kv_heads} kv_heads")
         self.head_width = head_width or channels // heads
         self.value_width = value_width or self.head_width
-        self.causal, self.window = causal, window
-        fused = (heads + self.kv_heads) * self.head_width + self.kv_heads * self.value_width
-        self.qkv = Linear(channels, fused, init, std=std)
-        self.projection = Linear(heads * self.value_width, channels, init, std=projection_std)
+        self.rotary = rotary
+        self.sight = {"causal": causal, "window": window, "scale": scale}
+        parts = heads * self.head_width, self.kv_heads * self.head_width, self.kv_heads * self.value_width
+        self.qkv = FusedLinear(channels, parts, init, std=std, bias=qkv_bias)
+        self.projection = Linear(heads * self.value_width, channels, init, std=projection_std, bias=projection_bias)
+
+    def new_cache(self, batch: int, capacity: int) -> AttentionCache:
+        """An empty cache for up to `capacity` tokens of each of `batch` rows."""
+        return AttentionCache(
+            batch, self.kv_heads, capacity, self.head_width, self.qkv.weight.dtype, value_width=self.value_width
+        )
 
     def forward(
         self,
@@ -89,22 +117,28 @@ class MultiHeadAttention(Module):
         cache: AttentionCache | None = None,
         residual: Tensor | None = None,
     ) -> Tensor:
-        """key_mask: (B, T) bool, False hides a token. bias: added to the scores (B, H, T, S), 1 for any of them.
+        """key_mask: (B, S) bool, False hides a token. bias: added to the scores (B, H, T, S), 1 for any of them.
 
-        cache: the tokens before x; no gradient flows into it.
+        cache: the tokens before x, which S counts as well as x's; no gradient flows into it.
         """
         qkv = self.qkv(x)
-        if cache is None:
-            shape = {"heads": self.heads, "kv_heads": self.kv_heads, "value_width": self.value_width}
-            y = F.self_attention(qkv, key_mask, bias, **shape, causal=self.causal, window=self.window)
+        if cache is not None:
+            y = self._attend_to_cache(qkv, key_mask, bias, cache)
         else:
-            y = self._attend_to_cache(qkv, bias, cache)
+            angles = self.rotary.tables(x.shape[1], qkv.dtype) if self.rotary else (None, None)
+            shape = {"heads": self.heads, "kv_heads": self.kv_heads, "value_width": self.value_width}
+            y = F.self_attention(qkv, key_mask, bias, *angles, **shape, **self.sight)
         return self.projection(y, residual)
 
-    def _attend_to_cache(self, qkv: Tensor, bias: Tensor | np.ndarray | None, cache: AttentionCache) -> Tensor:
+    def _attend_to_cache(
+        self, qkv: Tensor, key_mask: np.ndarray | None, bias: Tensor | np.ndarray | None, cache: AttentionCache
+    ) -> Tensor:
         B, T, _ = qkv.shape
-        ends = np.cumsum([self.heads * self.head_width, self.kv_heads * self.head_width])
+        ends = np.cumsum(self.qkv.parts[:2])
         parts = zip(np.split(qkv.data, ends, axis=-1), (self.heads, self.kv_heads, self.kv_heads), strict=True)
         q, k, v = (part.reshape(B, T, heads, -1).swapaxes(1, 2) for part, heads in parts)  # (B, H or G, T, D or E)
-        y = F.attention(q, *cache.append(k, v), None, bias, causal=self.causal, window=self.window)
+        if self.rotary:
+            angles = [table[cache.length :] for table in self.rotary.tables(cache.length + T, q.dtype)]
+            q, k = K.rope(q, *angles), K.rope(k, *angles)
+        y = F.attention(q, *cache.append(k, v), key_mask, bias, **self.sight)
         return F.reshape(F.transpose(y, axes=(0, 2, 1, 3)), shape=(B, T, self.heads * self.value_width))

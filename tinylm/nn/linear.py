@@ -1,6 +1,8 @@
-"""The linear layer."""
+"""The linear layer, and several of them as one."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
@@ -8,7 +10,7 @@ from tinylm.autograd import functional as F
 from .initializer import Initializer
 from .module import Module
 
-__all__ = ["Linear"]
+__all__ = ["FusedLinear", "Linear"]
 
 
 class Linear(Module):
@@ -23,3 +25,14 @@ class Linear(Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         return F.linear(x, self.weight, self.bias, residual)
+
+
+class FusedLinear(Linear):
+    """Several projections of one input as one product: (..., I) to their outputs beside each other, (..., O).
+
+    parts: how wide each is, O their sum; model folders hold a tensor for each.
+    """
+
+    def __init__(self, inputs: int, parts: Sequence[int], init: Initializer, *, std: float = 0.02, bias: bool = True):
+        super().__init__(inputs, sum(parts), init, std=std, bias=bias)
+        self.parts = tuple(parts)

@@ -9,7 +9,16 @@ from functools import partial
 from tinylm.data import Corpus, Progress, builtin_corpus, open_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
-from tinylm.models import FAMILIES, GPT2, CausalLanguageModel, GPT2Config
+from tinylm.models import (
+    FAMILIES,
+    GPT2,
+    CausalLanguageModel,
+    GPT2Config,
+    GPTNeoX,
+    GPTNeoXConfig,
+    Llama,
+    LlamaConfig,
+)
 from tinylm.nn import Initializer
 from tinylm.optim import EMA, make_optimizer, make_schedule
 from tinylm.text import Tokenizer
@@ -129,8 +138,44 @@ def _build_recurrent(settings: TrainSettings, vocab_size: int) -> CausalLanguage
     return family(config, Initializer(settings.seed))
 
 
+def _build_llama(settings: TrainSettings, vocab_size: int) -> Llama:
+    if settings.dropout:
+        raise TinylmError(f"dropout={settings.dropout}: the Llama family has none")
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=settings.width,
+        intermediate_size=round(settings.width / 3) * 8,  # 8/3 C, with three matrices as many weights as two of 4 C
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.kv_heads or settings.heads,
+        max_position_embeddings=settings.context,
+        initializer_range=settings.initial_std,
+        tie_word_embeddings=settings.tie_embeddings,
+    )
+    return Llama(config, Initializer(settings.seed))
+
+
+def _build_gpt_neox(settings: TrainSettings, vocab_size: int) -> GPTNeoX:
+    head_width = settings.width // settings.heads
+    config = GPTNeoXConfig(
+        vocab_size=vocab_size,
+        hidden_size=settings.width,
+        intermediate_size=4 * settings.width,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        hidden_dropout=settings.dropout,
+        rotary_pct=0.25 if head_width % 8 == 0 else 1.0,  # whole pairs of columns
+        max_position_embeddings=settings.context,
+        initializer_range=settings.initial_std,
+        tie_word_embeddings=settings.tie_embeddings,
+    )
+    return GPTNeoX(config, Initializer(settings.seed))
+
+
 MODELS: dict[str, Callable[[TrainSettings, int], CausalLanguageModel]] = {
     "gpt2": _build_gpt2,
+    "llama": _build_llama,
+    "gpt_neox": _build_gpt_neox,
     "lstm": _build_recurrent,
     "gru": _build_recurrent,
 }

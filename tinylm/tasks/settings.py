@@ -38,10 +38,11 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
     ("patience divergence seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
     ("warmup decay_share validation dropout beta1 beta2 ema label_smoothing", 0, 1),
-    ("workers", 0, INFINITY),
+    ("workers kv_heads", 0, INFINITY),
 )
 
 
+TRANSFORMERS = ("gpt2", "llama", "gpt_neox")
 RECURRENT = ("lstm", "gru")  # the models with a state instead of a context
 
 # Settings that may differ when a run is continued: they steer it, and everything saved fits the others as well.
@@ -63,11 +64,12 @@ class TrainSettings:
     tokenizer: str = "chars"  # chars, bytes, bpe, or where one lies: a tokenizer.json, a model or run folder
     vocab_size: int = 2048  # tokens that bpe learns, at most
     validation: float = 0.1  # the last share of the text, held out
-    model: str = "gpt2"  # gpt2, lstm or gru
+    model: str = "gpt2"  # gpt2, llama, gpt_neox, lstm or gru
     context: int = 64  # tokens in a window
     layers: int = 4
     width: int = 128  # channels of the Transformer; hidden size of a recurrent model
     heads: int = 4  # of the Transformer
+    kv_heads: int = 0  # of llama: heads of keys and values, which heads share; 0 for as many as heads
     embedding: int = 128  # size of a recurrent model's embedding
     dropout: float = 0.0
     variational_dropout: bool = False  # of recurrent models: one mask for all steps of a row
@@ -105,7 +107,7 @@ class TrainSettings:
         _check_choice("packing", self.packing, ("stream", "documents"))
         if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
             raise TinylmError(f"weights is {self.weights}, expected a positive number for each of {self.data}")
-        _check_choice("model", self.model, ("gpt2", *RECURRENT))
+        _check_choice("model", self.model, (*TRANSFORMERS, *RECURRENT))
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
         _check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
@@ -120,8 +122,10 @@ class TrainSettings:
             raise TinylmError(
                 "carry_state reads one text in its order: it goes with packing=stream and without weights"
             )
-        if self.model == "gpt2" and self.width % self.heads:
+        if self.model in TRANSFORMERS and self.width % self.heads:
             raise TinylmError(f"width={self.width} does not divide into heads={self.heads}")
+        if self.kv_heads and (self.model != "llama" or self.heads % self.kv_heads):
+            raise TinylmError(f"kv_heads={self.kv_heads} is for llama, and divides heads={self.heads}")
 
     @property
     def warmup_steps(self) -> int:

@@ -180,9 +180,8 @@ def _callbacks(
 
 def sample_text(model: CausalLanguageModel, tokenizer: Tokenizer, *, seed: int) -> str:
     """What the model writes from nothing, the same for the same weights and seed."""
-    choose, stop = Sampler(temperature=0.8, seed=seed), {model.config.eos_token_id} - {None}
-    start = first_ids(model, tokenizer)
-    return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS, stop=stop)))
+    choose, start = Sampler(temperature=0.8, seed=seed), first_ids(model, tokenizer)
+    return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS, stop=model.end_ids)))
 
 
 def resume_settings(folder: str | PathLike[str]) -> TrainSettings:

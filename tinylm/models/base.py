@@ -1,0 +1,50 @@
+"""What every model here has, whatever it computes: settings, and its place in a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from tinylm.errors import TinylmError
+from tinylm.nn import Initializer, Module
+
+from .config import read_config
+from .stored import Stored
+
+__all__ = ["Model"]
+
+
+class Model(Module):
+    """A module with a config, which a model folder can hold.
+
+    model_type, architecture: what config.json calls the family and the class. unsupported: settings of Hugging Face's
+    that would change the result, with the one value that is computed here. copies: tensors of a folder that repeat
+    others where weights are tied.
+    """
+
+    model_type: ClassVar[str]
+    config_class: ClassVar[type]
+    architecture: str
+    unsupported: ClassVar[Mapping[str, Any]] = {}
+    copies: ClassVar[tuple[str, ...]] = ("lm_head.weight",)
+    config: Any
+
+    def __init__(self, config: Any, init: Initializer):
+        self.config = config
+
+    def folder_names(self) -> Mapping[str, Stored]:
+        """For each of our parameters where it lies in a model folder."""
+        return {name: Stored((name,)) for name, _ in self.named_parameters()}
+
+    @classmethod
+    def full_name(cls, stored: str) -> str | None:
+        """The name that `folder_names` uses for a tensor of a folder; None for one that is no parameter."""
+        return stored
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Self:
+        """A model from the settings of a config.json. Raises TinylmError for what is missing, wrong or unsupported."""
+        for name, supported in cls.unsupported.items():
+            if settings.get(name, supported) != supported:
+                raise TinylmError(f"{cls.__name__} config: {name}={settings[name]} is not supported, only {supported}")
+        return cls(read_config(cls.config_class, settings), init)
