@@ -18,7 +18,8 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
     )
     parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
-    parser.add_argument("--model", choices=("gpt2", "lstm", "gru"), help="the family; gpt2 unless the preset says so")
+    families = ("gpt2", "llama", "gpt_neox", "lstm", "gru")
+    parser.add_argument("--model", choices=families, help="the family; gpt2 unless the preset says so")
     parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu, lstm or gru: settings to start from")
     parser.add_argument(
         "--tokenizer",
