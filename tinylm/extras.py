@@ -12,7 +12,14 @@ from .errors import TinylmError
 __all__ = ["EXTRAS", "check_folder", "check_plot_file", "import_extra", "install_command"]
 
 # Each package by the name it is imported under, and the extra that brings it.
-EXTRAS = {"numba": "fast", "pyarrow": "data", "zstandard": "data", "matplotlib": "plot", "tensorboardX": "track"}
+EXTRAS = {
+    "numba": "fast",
+    "pyarrow": "data",
+    "zstandard": "data",
+    "matplotlib": "plot",
+    "tensorboardX": "track",
+    "huggingface_hub": "hub",
+}
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from tinylm.autograd import no_grad
 from tinylm.data import Progress, open_corpus, tokenize_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
-from tinylm.formats import load_model, load_model_tokenizer, read_model_config, save_model
+from tinylm.formats import open_model, save_model
 from tinylm.inference import Sampler, first_ids, generate, log_probabilities, next_logits, probabilities, window_start
 from tinylm.models import CausalLanguageModel
 from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
@@ -57,13 +56,10 @@ class LM:
         self._get_model, self._get_tokenizer = get_model, get_tokenizer
 
     @classmethod
-    def from_folder(cls, folder: str | PathLike[str]) -> LM:
-        """Open a model folder, or the best model of a run folder. Raises FileFormatError naming what is wrong."""
-        path = Path(folder)
-        if (path / "best").is_dir():
-            path = path / "best"
-        read_model_config(path)
-        return cls(partial(load_model, path), partial(load_model_tokenizer, path))
+    def open(cls, path: str | PathLike[str]) -> LM:
+        """Open a model: see `load`."""
+        source = open_model(path)
+        return cls(source.build, source.tokenizer)
 
     @cached_property
     def model(self) -> CausalLanguageModel:
@@ -166,6 +162,10 @@ class LM:
         return ids
 
 
-def load(folder: str | PathLike[str]) -> LM:
-    """Open a model folder, or the best model of a run folder."""
-    return LM.from_folder(folder)
+def load(path: str | PathLike[str]) -> LM:
+    """Open a model folder, the best model of a run folder, a GGUF or npz file, or a repository of the Hugging Face Hub.
+
+    Only headers are read until the weights or the tokenizer are asked for. Raises TinylmError, which names the file and
+    what is wrong with it.
+    """
+    return LM.open(path)

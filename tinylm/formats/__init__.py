@@ -1,11 +1,18 @@
 """Weights and settings, in and out: floor 4."""
 
-from .model_folder import load_model, load_model_tokenizer, read_model_config, save_model
+from .convert import CONVERSIONS, DTYPES, convert
+from .model_folder import load_model, open_folder, read_model_config, save_model
+from .opening import MODEL_FILES, open_model
 from .safetensors import read_metadata, read_safetensors, write_safetensors
 
 __all__ = [
+    "CONVERSIONS",
+    "DTYPES",
+    "MODEL_FILES",
+    "convert",
     "load_model",
-    "load_model_tokenizer",
+    "open_folder",
+    "open_model",
     "read_metadata",
     "read_model_config",
     "read_safetensors",

@@ -1,7 +1,7 @@
 """A model folder: what tinylm trains other libraries load, and the other way round.
 
     config.json             the settings, with Hugging Face's names where the family exists there
-    model.safetensors       the weights, with Hugging Face's names and layouts
+    model.safetensors       the weights, with Hugging Face's names and layouts; several files where they are large
     tokenizer.json          the tokenizer
     generation_config.json  the special tokens
     tinylm.json             where the model comes from: data, command, versions, metrics
@@ -14,21 +14,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinylm.errors import FileFormatError, TinylmError
+from tinylm.errors import FileFormatError
 from tinylm.files import read_json, write_atomically
 from tinylm.models import FAMILIES, CausalLanguageModel
-from tinylm.nn import Initializer
-from tinylm.text import Tokenizer, load_tokenizer
+from tinylm.text import Tokenizer, find_tokenizer_file, load_tokenizer
 
-from .safetensors import read_safetensors, write_safetensors
+from .sharded import INDEX, SINGLE, read_weights, write_weights
+from .source import ModelSource
+from .tensors import StoredArray, Tensors, as_dtype
 
-__all__ = ["load_model", "load_model_tokenizer", "read_model_config", "save_model"]
+__all__ = ["load_model", "open_folder", "read_model_config", "save_folder", "save_model"]
 
 PICKLES = ("pytorch_model.bin", "*.pt", "*.bin", "*.pth", "*.ckpt")
 
@@ -40,24 +42,61 @@ def save_model(
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model folder, or replace the one that is there, file by file and each in one step; the weights last."""
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
     settings = {
         "model_type": model.model_type,
         "architectures": [model.architecture],
         **dataclasses.asdict(model.config),
     }
+    state = model.state_dict()
+    tensors: dict[str, np.ndarray] = {}
+    for name, stored in model.folder_names().items():
+        tensors |= stored.split(state[name])
+    _write_folder(Path(folder), settings, tensors, tokenizer, provenance)
+
+
+def save_folder(source: ModelSource, folder: str | PathLike[str], dtype: str | None = None) -> None:
+    """Write a model, wherever it is from, as a model folder; as `save_model`.
+
+    dtype: float32, float16 or bf16; None keeps those and unpacks whatever else is packed to float32.
+    """
+    kept = ("float64", "float32", "float16", "bf16")
+    tensors = {
+        name: as_dtype(name, tensor, dtype or (tensor.dtype if tensor.dtype in kept else "float32"))
+        for name, tensor in source.checked_tensors(source.empty_model()).items()
+    }
+    kind = dtype or max((tensor.dtype for tensor in tensors.values()), key=kept.index, default="float32")
+    settings = {name: value for name, value in source.settings.items() if name != "torch_dtype"}  # its older name
+    settings |= {"dtype": "bfloat16" if kind == "bf16" else kind}
+    tokenizer = source.tokenizer() if source.get_tokenizer else None
+    _write_folder(Path(folder), settings, Tensors(tensors), tokenizer, {"converted from": source.path.name})
+
+
+def _write_folder(
+    path: Path,
+    settings: Mapping[str, Any],
+    tensors: Mapping[str, StoredArray],
+    tokenizer: Tokenizer | None,
+    provenance: Mapping[str, Any] | None,
+) -> None:
+    path.mkdir(parents=True, exist_ok=True)
     special = {name: settings[name] for name in ("bos_token_id", "eos_token_id") if settings.get(name) is not None}
     _write_json(path / "config.json", settings)
     _write_json(path / "generation_config.json", special)
     _write_json(path / "tinylm.json", dict(provenance or {}))
     if tokenizer is not None:
         tokenizer.save(path)
-    state = model.state_dict()
-    tensors: dict[str, np.ndarray] = {}
-    for name, stored in model.folder_names().items():
-        tensors |= stored.split(state[name])
-    write_safetensors(path / "model.safetensors", tensors, {"format": "pt"})
+    write_weights(path, tensors, {"format": "pt"})
+
+
+def open_folder(folder: str | PathLike[str]) -> ModelSource:
+    """What a model folder holds; of the weights only the headers are read. Raises FileFormatError."""
+    path = Path(folder)
+    settings = read_model_config(path)
+    weights = next((path / name for name in (SINGLE, INDEX) if (path / name).exists()), None)
+    if weights is None:
+        raise FileFormatError(path / SINGLE, _missing_weights(path))
+    tokenizer = partial(load_tokenizer, path) if find_tokenizer_file(path) else None
+    return ModelSource(path, path / "config.json", weights, settings, read_weights(path), tokenizer)
 
 
 def load_model(folder: str | PathLike[str]) -> CausalLanguageModel:
@@ -65,42 +104,7 @@ def load_model(folder: str | PathLike[str]) -> CausalLanguageModel:
 
     Raises FileFormatError naming the file and the reason for everything that cannot be trusted.
     """
-    path = Path(folder)
-    settings = read_model_config(path)
-    family = FAMILIES[settings["model_type"]]
-    try:
-        model = family.from_settings(settings, Initializer(seed=None))
-    except FileFormatError:
-        raise
-    except TinylmError as error:
-        raise FileFormatError(path / "config.json", str(error)) from None
-    weights = path / "model.safetensors"
-    if not weights.exists():
-        raise FileFormatError(weights, _missing_weights(path))
-    stored = {}
-    for name, array in read_safetensors(weights).items():
-        full_name = family.full_name(name)
-        if full_name is not None:
-            stored[full_name] = array
-    try:
-        return model.load_state_dict(_by_our_names(model, stored))
-    except TinylmError as error:
-        raise FileFormatError(weights, str(error)) from None
-
-
-def _by_our_names(model: CausalLanguageModel, stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    state = {}
-    for name, places in model.folder_names().items():
-        if all(place in stored for place in places.names):
-            state[name] = places.join([stored.pop(place) for place in places.names])
-    for name in model.copies:  # tied weights may be stored once more; anything else left over is an error
-        stored.pop(name, None)
-    return state | stored
-
-
-def load_model_tokenizer(folder: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer of a model folder."""
-    return load_tokenizer(Path(folder))
+    return open_folder(folder).build()
 
 
 def read_model_config(folder: str | PathLike[str]) -> dict[str, Any]:

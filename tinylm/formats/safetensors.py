@@ -216,7 +216,7 @@ def _header_bytes(stored: Mapping[str, StoredTensor], metadata: Mapping[str, str
         fields["__metadata__"] = dict(metadata)
     position = 0
     for name, tensor in stored.items():
-        end = position + tensor.size * _itemsize(tensor)
+        end = position + tensor.nbytes
         fields[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [position, end]}
         position = end
     try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from tinylm_kernels.packed import Packed
+from tinylm_kernels.packed import PACKED, Packed
 
-__all__ = ["StoredArray", "StoredTensor", "Tensors", "plain_bytes", "unmade"]
+from ..errors import TinylmError
+
+__all__ = ["StoredArray", "StoredTensor", "Tensors", "as_dtype", "plain_bytes", "unmade", "unpacked"]
 
 # A tensor as a file holds it: in a dtype of NumPy's, or packed.
 StoredArray = np.ndarray | Packed
@@ -34,7 +37,16 @@ class StoredTensor:
 
     @property
     def size(self) -> int:
+        """How many numbers it has."""
         return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """What a file needs for it."""
+        if self.dtype in PACKED:
+            packed = PACKED[self.dtype]
+            return self.size // packed.block_values * packed.block_bytes
+        return self.size * np.dtype(self.dtype).itemsize
 
 
 class Tensors(Mapping[str, np.ndarray]):
@@ -47,10 +59,8 @@ class Tensors(Mapping[str, np.ndarray]):
         self._stored = dict(stored)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        array = self._stored[name].make()
-        if isinstance(array, Packed):
-            array = array.dequantize()
-            array.flags.writeable = False
+        array = unpacked(self._stored[name].make())
+        array.flags.writeable = False
         return array
 
     def __iter__(self) -> Iterator[str]:
@@ -74,3 +84,32 @@ def plain_bytes(array: StoredArray) -> memoryview:
     if isinstance(array, Packed):
         array = array.blocks
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def as_dtype(name: str, tensor: StoredTensor, dtype: str) -> StoredTensor:
+    """The tensor in another floating dtype of NumPy's or packed format; the same where it has that already.
+
+    When it is made, raises TinylmError, which names it, for a number that is too large for the new type.
+    """
+    return (
+        tensor if tensor.dtype == dtype else StoredTensor(tensor.shape, dtype, partial(_converted, name, tensor, dtype))
+    )
+
+
+def _converted(name: str, tensor: StoredTensor, dtype: str) -> StoredArray:
+    values = unpacked(tensor.make())
+    if dtype in PACKED:
+        try:
+            return PACKED[dtype].quantize(values)
+        except ValueError as error:
+            raise TinylmError(f"the tensor {name!r} cannot become {dtype}: {error}") from None
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype)
+    if np.isinf(converted).any() and not np.isinf(values).any():
+        raise TinylmError(f"the tensor {name!r} cannot become {dtype}: a number is too large")
+    return converted
+
+
+def unpacked(array: StoredArray) -> np.ndarray:
+    """The array in a dtype of NumPy's."""
+    return array.dequantize() if isinstance(array, Packed) else array

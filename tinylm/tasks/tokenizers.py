@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tinylm.data import Corpus, Progress
 from tinylm.data.survey import reporter
-from tinylm.errors import TinylmError
+from tinylm.errors import FileFormatError, TinylmError
+from tinylm.formats import MODEL_FILES, open_model
 from tinylm.text import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
 
 from .settings import TOKENIZERS, TrainSettings
@@ -49,13 +50,20 @@ def _documents(corpus: Corpus, progress: Progress | None) -> Iterator[str]:
 
 
 def find_tokenizer(path: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer in a tokenizer.json, a model folder or a run folder."""
+    """The tokenizer in a tokenizer.json, or of a model, wherever `tinylm.formats.open_model` finds one."""
     place = Path(path)
-    if not place.exists():
+    if place.exists() and place.suffix not in MODEL_FILES:
+        in_best = place / "best" / "tokenizer.json"
+        return load_tokenizer(in_best if in_best.exists() else place)
+    try:
+        return open_model(path).tokenizer()
+    except FileFormatError:
+        if place.exists():
+            raise
         names = ", ".join(TOKENIZERS)
-        raise TinylmError(f"tokenizer is {str(path)!r}: neither one of {names} nor a file or folder that exists")
-    in_best = place / "best" / "tokenizer.json"
-    return load_tokenizer(in_best if in_best.exists() else place)
+        raise TinylmError(
+            f"tokenizer is {str(path)!r}: neither one of {names} nor a file or folder that exists"
+        ) from None
 
 
 def resume_tokenizer(folder: str | PathLike[str], settings: TrainSettings, corpus: Corpus) -> Tokenizer:

@@ -6,7 +6,7 @@ from .bpe_training import train_bpe
 from .bytes import ByteTokenizer
 from .chars import CharTokenizer
 from .gguf import from_gguf_fields
-from .load import load_tokenizer
+from .load import find_tokenizer_file, load_tokenizer, tokenizer_of_fields
 from .pipeline import Inputs, Padding, PipelineTokenizer, TokenizerConfig, Truncation
 from .unigram_training import train_unigram
 from .wordpiece_training import train_wordpiece
@@ -24,8 +24,10 @@ __all__ = [
     "Tokenizer",
     "TokenizerConfig",
     "Truncation",
+    "find_tokenizer_file",
     "from_gguf_fields",
     "load_tokenizer",
+    "tokenizer_of_fields",
     "train_bpe",
     "train_unigram",
     "train_wordpiece",

@@ -20,7 +20,7 @@ from .sentencepiece import read_sentencepiece
 from .strict import check_keys, is_same, read_model
 from .vocabulary_files import fields_of_merges, fields_of_vocab_txt
 
-__all__ = ["load_tokenizer"]
+__all__ = ["find_tokenizer_file", "load_tokenizer", "tokenizer_of_fields"]
 
 PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 
@@ -33,10 +33,21 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """
     file = Path(path)
     if file.is_dir():
-        file = next((file / name for name in FILES if (file / name).exists()), file / "tokenizer.json")
+        file = find_tokenizer_file(file) or file / "tokenizer.json"
     if file.suffix == ".model":
         return from_gguf_fields(read_sentencepiece(file), file=str(file))
     fields = FILES.get(file.name, read_json)(file)
+    return tokenizer_of_fields(fields, file)
+
+
+def find_tokenizer_file(folder: str | os.PathLike[str]) -> Path | None:
+    """The file in a folder that `load_tokenizer` would read; None where there is none."""
+    return next((Path(folder) / name for name in FILES if (Path(folder) / name).exists()), None)
+
+
+def tokenizer_of_fields(fields: Any, path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer that the content of a tokenizer.json describes, wherever it is from. path: for messages."""
+    file = Path(path)
     check_keys(file, "the file", fields, {"version", "added_tokens", "model", *PARTS})
     try:
         return _of_kind(file, fields)

@@ -22,7 +22,7 @@ def add_to(commands: Any) -> None:
         description="Loss, perplexity, accuracy and bits per byte of a model on files, folders and patterns of text, "
         "JSON Lines, CSV and Parquet.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model folder or a run folder")
+    parser.add_argument("model", metavar="MODEL", help="a model: a folder, a .gguf or .npz file, owner/name")
     parser.add_argument("data", nargs="+", metavar="DATA", help="files, folders, or quoted patterns")
     parser.add_argument("--text-column", default="text", metavar="NAME", help="the field or column that is the text")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

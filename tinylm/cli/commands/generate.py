@@ -13,7 +13,7 @@ __all__ = ["add_to", "run"]
 def add_to(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("generate", help="continue a text", description="Continue a text with a model.")
-    parser.add_argument("model", metavar="MODEL", help="a model folder or a run folder")
+    parser.add_argument("model", metavar="MODEL", help="a model: a folder, a .gguf or .npz file, owner/name")
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", default="", help="the text to continue")
     parser.add_argument("--max-tokens", type=int, default=300, metavar="N", help="how many tokens at most (300)")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 takes the likeliest token (0.8)")

@@ -18,7 +18,7 @@ def add_to(commands: Any) -> None:
         help="show the distribution over the next token",
         description="Show which tokens may follow a text, and the probability of the text itself by the chain rule.",
     )
-    parser.add_argument("model", metavar="MODEL", help="a model folder or a run folder")
+    parser.add_argument("model", metavar="MODEL", help="a model: a folder, a .gguf or .npz file, owner/name")
     parser.add_argument("text", metavar="TEXT", help="the text so far")
     parser.add_argument("-k", type=int, default=10, metavar="K", help="how many of the likeliest tokens (10)")
     parser.set_defaults(run=run)

@@ -15,7 +15,7 @@ def add_to(commands: Any) -> None:
         help="show how a text splits into tokens",
         description="Show the tokens of a text, with their ids and the bytes that they stand for.",
     )
-    parser.add_argument("tokenizer", metavar="MODEL", help="a tokenizer.json, a model folder or a run folder")
+    parser.add_argument("tokenizer", metavar="MODEL", help="a tokenizer.json, or a model")
     parser.add_argument("text", metavar="TEXT", help="the text to split")
     parser.set_defaults(run=run)
 

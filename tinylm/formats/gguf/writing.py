@@ -12,8 +12,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tinylm_kernels.packed import PACKED
-
 from ...errors import TinylmError
 from ...files import write_atomically
 from ..tensors import StoredArray, StoredTensor, plain_bytes, unmade
@@ -46,7 +44,7 @@ def write_gguf(path: str | os.PathLike[str], metadata: Mapping[str, Any], tensor
     for name, tensor in stored.items():
         head.append(_string(name) + struct.pack("<I", len(tensor.shape)))
         head.append(struct.pack(f"<{len(tensor.shape)}QIQ", *tensor.shape[::-1], _TENSOR_NUMBERS[tensor.dtype], offset))
-        offset += aligned(_size(tensor), ALIGNMENT)
+        offset += aligned(tensor.nbytes, ALIGNMENT)
 
     def write(file: BinaryIO) -> None:
         _write_padded(file, b"".join(head))
@@ -69,13 +67,6 @@ def _checked(name: str, value: StoredArray | StoredTensor) -> StoredTensor:
             f"write_gguf: tensor {name!r} has {len(tensor.shape)} axes, expected {MAX_DIMENSIONS} at most"
         )
     return tensor
-
-
-def _size(tensor: StoredTensor) -> int:
-    if tensor.dtype in PACKED:
-        packed = PACKED[tensor.dtype]
-        return tensor.size // packed.block_values * packed.block_bytes
-    return tensor.size * np.dtype(tensor.dtype).itemsize
 
 
 def _write_padded(file: BinaryIO, content: bytes | memoryview) -> None:

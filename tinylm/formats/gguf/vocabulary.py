@@ -1,0 +1,181 @@
+"""A tokenizer as the metadata of a GGUF file; `tinylm.text.from_gguf_fields` is the way back.
+
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, "Tokenizer"; ggml-org/llama.cpp,
+`src/llama-vocab.cpp` (what its loader reads).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tinylm.errors import FileFormatError, TinylmError
+from tinylm.files import parse_json
+from tinylm.text import Tokenizer, from_gguf_fields, tokenizer_of_fields
+from tinylm.text.pipeline.compose import sentencepiece_parts
+from tinylm.text.pipeline.patterns import SPLITS
+
+from .reading import GGUFFile
+
+__all__ = ["TOKEN_IDS", "has_vocabulary", "read_vocabulary", "vocabulary_metadata"]
+
+MODEL, PRE = "tokenizer.ggml.model", "tokenizer.ggml.pre"
+TOKENS, TYPES, SCORES = (f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "scores"))
+# The ids that config.json has, and those of the tokens that tokenizer_config.json has.
+TOKEN_IDS = {"bos_token_id": "tokenizer.ggml.bos_token_id", "eos_token_id": "tokenizer.ggml.eos_token_id"}
+OTHER_IDS = {
+    "unk_token": "unknown", "pad_token": "padding", "sep_token": "seperator", "cls_token": "cls", "mask_token": "mask",
+}  # fmt: skip
+
+# A tokenizer.json in whole: written where llama.cpp has no words for the tokenizer, and then read before all else.
+WHOLE = "tokenizer.huggingface.json"
+NO_WORDS = "none"  # the model of a file without a tokenizer
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+# llama.cpp's names of the splits, by the pattern (None for GPT-2's) and whether digits stand apart.
+SPLIT_NAMES = {
+    (None, False): "gpt-2",
+    (None, True): "smollm",
+    (SPLITS["cl100k"], False): "llama-bpe",
+    (SPLITS["qwen2"], False): "qwen2",
+    (SPLITS["o200k"], False): "gpt-4o",
+}
+
+
+def has_vocabulary(metadata: Mapping[str, Any]) -> bool:
+    """Whether a file holds a tokenizer."""
+    return WHOLE in metadata or metadata.get(MODEL, NO_WORDS) != NO_WORDS
+
+
+def read_vocabulary(opened: GGUFFile) -> Tokenizer:
+    """The tokenizer of a file. Raises FileFormatError."""
+    whole = opened.metadata.get(WHOLE) if opened.metadata.get(MODEL, NO_WORDS) == NO_WORDS else None
+    if whole is None:
+        return from_gguf_fields(opened.metadata, file=str(opened.path))
+    if not isinstance(whole, str):
+        raise FileFormatError(opened.path, f"{WHOLE} must be a text", opened.metadata.position(WHOLE))
+    return tokenizer_of_fields(parse_json(whole.encode("utf-8"), opened.path), opened.path)
+
+
+def vocabulary_metadata(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of its tokenizer.
+
+    config: the settings of the model; where the model knows more ids than the tokenizer, the others are unused tokens.
+    A tokenizer that llama.cpp has no words for, of characters perhaps, is kept in whole: llama.cpp then loads the model
+    without one. Raises TinylmError for a tokenizer with more ids than the model.
+    """
+    size = config["vocab_size"]
+    if tokenizer.vocab_size > size:
+        raise TinylmError(f"the tokenizer has {tokenizer.vocab_size:,} tokens, the model only {size:,}")
+    ids = {key: _first(config.get(name)) for name, key in TOKEN_IDS.items()}
+    metadata: dict[str, Any] = {key: id for key, id in ids.items() if id is not None}
+    fields = tokenizer.to_json()
+    described = _describe(fields, size)
+    if described is None:
+        return {MODEL: NO_WORDS, WHOLE: json.dumps(fields, ensure_ascii=False), **metadata}
+    return {**described, **metadata, **_beside(tokenizer, fields)}
+
+
+def _first(ids: Any) -> Any:
+    """config.json may give several tokens that end a text; GGUF has one."""
+    return ids[0] if isinstance(ids, list) and ids else ids
+
+
+def _beside(tokenizer: Tokenizer, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in tokenizer_config.json, and which tokens stand around every text."""
+    metadata: dict[str, Any] = {}
+    config = getattr(tokenizer, "config", None)
+    vocab = fields["model"]["vocab"] | {token["content"]: token["id"] for token in fields.get("added_tokens") or []}
+    for name, key in OTHER_IDS.items():
+        if config is not None and config.tokens.get(name) in vocab:
+            metadata[f"tokenizer.ggml.{key}_token_id"] = vocab[config.tokens[name]]
+    if config is not None and config.chat_template is not None:
+        metadata["tokenizer.chat_template"] = config.chat_template
+    before, after = _around(fields.get("post_processor"))
+    return {"tokenizer.ggml.add_bos_token": before, "tokenizer.ggml.add_eos_token": after, **metadata}
+
+
+def _around(post_processor: Any) -> tuple[bool, bool]:
+    """Whether a special token stands before each text, and after it."""
+    steps = _flat(post_processor, "processors")
+    template: list[dict[str, Any]] = next(
+        (step["single"] for step in steps if step.get("type") == "TemplateProcessing"), []
+    )
+    return ("SpecialToken" in template[0], "SpecialToken" in template[-1]) if template else (False, False)
+
+
+def _flat(part: Any, inner: str) -> list[dict[str, Any]]:
+    """A component of tokenizer.json as the list of its steps."""
+    if part is None:
+        return []
+    return [step for each in part[inner] for step in _flat(each, inner)] if part.get("type") == "Sequence" else [part]
+
+
+def _describe(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
+    """The tokens, and what kind of tokenizer has them; None where llama.cpp knows no such kind."""
+    model = fields["model"]
+    if model.get("type", "BPE") != "BPE" or model.get("dropout"):
+        return None
+    if model.get("byte_fallback"):
+        return _describe_sentencepiece(fields, size)
+    name = _split_name(fields.get("pre_tokenizer"), model)
+    if name is None or fields.get("normalizer") is not None:
+        return None
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    return {MODEL: "gpt2", PRE: name, **_tokens(fields, size), "tokenizer.ggml.merges": merges}
+
+
+def _describe_sentencepiece(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
+    """SentencePiece's BPE: instead of merges, a score for each token, the higher the earlier it is merged."""
+    prefixes = (
+        prefix for prefix in (True, False) if fields["normalizer"] == sentencepiece_parts(prefix=prefix)["normalizer"]
+    )
+    prefix = next(prefixes, None)
+    if prefix is None or fields.get("pre_tokenizer") is not None:
+        return None
+    described = _tokens(fields, size)
+    vocab, types = fields["model"]["vocab"], described[TYPES]
+    for byte in range(256):
+        if (id := vocab.get(f"<0x{byte:02X}>")) is not None:
+            types[id] = BYTE
+    if (unknown := vocab.get(fields["model"].get("unk_token"))) is not None:
+        types[unknown] = UNKNOWN
+        described["tokenizer.ggml.unknown_token_id"] = unknown
+    scores = np.zeros(size, np.float32)
+    for rank, merge in reversed(list(enumerate(fields["model"]["merges"], 1))):
+        left, right = merge.split(" ") if isinstance(merge, str) else merge
+        scores[vocab[left + right]] = -rank
+    return {MODEL: "llama", PRE: "default", **described, SCORES: scores, "tokenizer.ggml.add_space_prefix": prefix}
+
+
+def _split_name(pre_tokenizer: Any, model: Mapping[str, Any]) -> str | None:
+    """llama.cpp's name of the way a byte-level BPE splits; None where it has none."""
+    steps = _flat(pre_tokenizer, "pretokenizers")
+    if not steps or steps[-1].get("type") != "ByteLevel" or steps[-1].get("add_prefix_space"):
+        return None
+    pattern, digits = None, False
+    for step in steps[:-1]:
+        if step == {"type": "Digits", "individual_digits": True}:
+            digits = True
+        elif step.get("type") == "Split" and step.get("behavior") == "Isolated" and not step.get("invert"):
+            pattern = step["pattern"].get("Regex")
+        else:
+            return None
+    if (pattern is None) != bool(steps[-1].get("use_regex", True)) and model["merges"]:
+        return None  # where nothing is merged, it does not matter how the text is split
+    return SPLIT_NAMES.get((pattern, digits))
+
+
+def _tokens(fields: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Every id's token and its type."""
+    tokens = [f"[PAD{id}]" for id in range(size)]
+    types = np.full(size, UNUSED, np.int32)
+    for token, id in fields["model"]["vocab"].items():
+        tokens[id], types[id] = token, NORMAL
+    for added in fields.get("added_tokens") or []:
+        tokens[added["id"]], types[added["id"]] = added["content"], CONTROL if added["special"] else USER_DEFINED
+    return {TOKENS: tokens, TYPES: types}

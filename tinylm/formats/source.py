@@ -1,0 +1,158 @@
+"""A model as a file holds it: settings and tensors under Hugging Face's names, before any Module is built."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinylm.autograd import Parameter
+from tinylm.errors import FileFormatError, TinylmError
+from tinylm.models import FAMILIES, CausalLanguageModel
+from tinylm.nn import Initializer
+from tinylm.text import Tokenizer
+from tinylm_kernels.packed import PACKED
+
+from .tensors import StoredTensor, Tensors
+
+__all__ = ["ModelSource"]
+
+# Settings that size more than parameters: the tables of rotary positions.
+WIDTHS = ("hidden_size", "head_dim")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What a model folder, a GGUF file or an npz file says of a model, whichever it is.
+
+    path: the file or folder; settings: those of config.json, from settings_path; tensors: by the names of
+    model.safetensors, made when they are asked for, from weights_path; get_tokenizer: reads the tokenizer, None where
+    there is none.
+    """
+
+    path: Path
+    settings_path: Path
+    weights_path: Path
+    settings: Mapping[str, Any]
+    tensors: Tensors
+    get_tokenizer: Callable[[], Tokenizer] | None
+
+    @classmethod
+    def of_file(
+        cls,
+        path: Path,
+        settings: Mapping[str, Any],
+        tensors: Tensors,
+        get_tokenizer: Callable[[], Tokenizer] | None,
+    ) -> ModelSource:
+        """One whose parts all lie in one file."""
+        return cls(path, path, path, settings, tensors, get_tokenizer)
+
+    @property
+    def family(self) -> type[CausalLanguageModel]:
+        """The class of the model. Raises FileFormatError for a model_type that is not known here."""
+        name = self.settings.get("model_type")
+        if not isinstance(name, str) or name not in FAMILIES:
+            raise FileFormatError(self.settings_path, f"model_type is {name!r:.60}; supported: {', '.join(FAMILIES)}")
+        return FAMILIES[name]
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises FileFormatError where there is none, or it cannot be read."""
+        if self.get_tokenizer is None:
+            raise FileFormatError(self.path, "holds no tokenizer")
+        return self.get_tokenizer()
+
+    def empty_model(self) -> CausalLanguageModel:
+        """The Module that the settings describe, its parameters zeros that take no memory.
+
+        Raises FileFormatError for settings that are missing, wrong or not supported, or that ask for more than the file
+        holds.
+        """
+        largest = max((max(self.tensors.stored(name).shape, default=1) for name in self.tensors), default=1)
+        for name in WIDTHS:
+            if isinstance(value := self.settings.get(name), (int, float)) and value > largest:
+                reason = f"{name} is {value:,}, and no tensor has an axis of more than {largest:,}"
+                raise FileFormatError(self.settings_path, reason)
+        try:
+            return self.family.from_settings(self.settings, _Outline(self.tensors))
+        except FileFormatError:
+            raise
+        except (TinylmError, OverflowError, ZeroDivisionError) as error:
+            raise FileFormatError(self.settings_path, str(error)) from None
+
+    def checked_tensors(self, model: CausalLanguageModel) -> dict[str, StoredTensor]:
+        """The tensors that make up the model, by the names its `folder_names` gives; none of them is read.
+
+        Raises FileFormatError naming those that are missing, unknown, of another shape or no floating numbers.
+        """
+        names = {full: name for name in self.tensors if (full := model.full_name(name)) is not None}
+        stored = {full: self.tensors.stored(name) for full, name in names.items()}
+        shapes = _expected_shapes(model)
+        problems = [f"{name} is missing" for name in shapes if name not in stored]
+        for name, tensor in stored.items():
+            if name not in shapes:
+                problems += [f"{name} is unknown"] * (name not in model.copies)
+            elif tensor.shape != shapes[name]:
+                problems.append(f"{name} has shape {tensor.shape}, expected {shapes[name]}")
+            elif tensor.dtype not in PACKED and not tensor.dtype.startswith("float"):
+                problems.append(f"{name} is {tensor.dtype}, expected floating numbers")
+        if problems:
+            more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+            message = f"{type(model).__name__} cannot take these weights: {'; '.join(problems[:5])}{more}"
+            raise FileFormatError(self.weights_path, message)
+        return {name: stored[name] for name in shapes}
+
+    def build(self) -> CausalLanguageModel:
+        """The Module in evaluation mode and float32, its weights memory-mapped where the file holds float32.
+
+        Raises FileFormatError naming the file and the reason for everything that cannot be trusted.
+        """
+        model = self.empty_model()
+        tensors = Tensors(self.checked_tensors(model))
+        try:
+            return model.load_state_dict(
+                {
+                    name: stored.join([tensors[part] for part in stored.names])
+                    for name, stored in model.folder_names().items()
+                }
+            )
+        except FileFormatError:
+            raise
+        except TinylmError as error:
+            raise FileFormatError(self.weights_path, str(error)) from None
+
+
+def _expected_shapes(model: CausalLanguageModel) -> dict[str, tuple[int, ...]]:
+    """For each tensor of a folder the shape that the model's parameter needs."""
+    parameters = dict(model.named_parameters())
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, stored in model.folder_names().items():
+        rows, *rest = parameters[name].shape
+        for part, part_rows in zip(stored.names, stored.rows or (rows,), strict=True):
+            shapes[part] = (*reversed(rest), part_rows) if stored.transposed else (part_rows, *rest)
+    return shapes
+
+
+class _Outline(Initializer):
+    """Makes parameters that only have a shape, and hardly more of them than a file has tensors.
+
+    Without that bound a config.json of a hundred bytes could ask for any time.
+    """
+
+    def __init__(self, tensors: Tensors):
+        super().__init__(seed=None)
+        self._left = 2 * len(tensors) + 100
+
+    def zeros(self, *shape: int) -> Parameter:
+        self._left -= 1
+        if self._left < 0 or math.prod(shape) > sys.maxsize:
+            raise TinylmError("the settings describe a larger model than the tensors make up")
+        return Parameter(np.broadcast_to(self.dtype.type(0), shape))
+
+    def ones(self, *shape: int) -> Parameter:
+        return self.zeros(*shape)
