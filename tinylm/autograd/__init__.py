@@ -1,6 +1,7 @@
 """Tensors and their gradients: floor 1, on the kernels."""
 
 from . import functional
+from .attention import attention_scores
 from .checkpoint import checkpoint
 from .gradcheck import check_gradients
 from .observer import Observer, Operation, at_path, current_observer, current_path, observe
@@ -12,6 +13,7 @@ __all__ = [
     "Parameter",
     "Tensor",
     "at_path",
+    "attention_scores",
     "check_gradients",
     "checkpoint",
     "current_observer",

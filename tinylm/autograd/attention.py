@@ -11,7 +11,7 @@ from tinylm_kernels import array_module
 from .elementwise import into
 from .tensor import differentiable
 
-__all__ = ["attention", "attention_scores", "cross_attention", "self_attention"]
+__all__ = ["attention", "cross_attention", "self_attention"]
 
 
 @differentiable

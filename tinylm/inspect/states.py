@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.autograd import Observer, Operation, no_grad, observe
-from tinylm.autograd import functional as F
+from tinylm.autograd import Observer, Operation, attention_scores, no_grad, observe
 from tinylm.nn import Module
 
 __all__ = ["InnerStates", "inner_states"]
@@ -34,7 +33,7 @@ class InnerStates(Observer):
         if block and block[0] not in self.hidden:
             self.hidden[block[0]] = operation.inputs[0]  # whatever a block computes first, it computes from its input
         if operation.name in ATTENTIONS:
-            self.attentions[operation.path] = F.attention_scores(operation)
+            self.attentions[operation.path] = attention_scores(operation)
 
 
 def inner_states(model: Module, *inputs: Any, method: str = "forward", **settings: Any) -> InnerStates:
