@@ -394,8 +394,11 @@ def attention_scores(d):
 
 
 def _backward(d, forward):
-    y, log_sum_exp = results(K.attention, forward)
     q, k, v, *rest = forward.arrays
+    # Scores of about 1, whatever the scale: weights and gradients have the rounding errors of the scores, which for
+    # scores beyond all arguments the tolerance does not allow for.
+    k /= d.dtype.type(d.scale**2)
+    y, log_sum_exp = results(K.attention, forward)
     return Case((d.like(y), q, k, v, y, log_sum_exp, *rest), forward.settings)
 
 

@@ -198,6 +198,22 @@ def test_the_weights_of_the_scores_make_what_attention_returns(kernel, name, dty
 
 
 @every(K.attention_backward)
+def test_scores_of_thousands_choose_one_key_and_leave_queries_and_keys_no_gradient(kernel, name, dtype):
+    T, size = 70, 400
+    chosen = rng(0).permutation(T)
+    k = size * np.eye(T, dtype=dtype)[None, None]
+    q = k[:, :, chosen]  # scores of 19,000 and 0
+    v, dy = normal(dtype, 1, 1, T, 8), normal(dtype, 1, 1, T, 8, seed=1)
+    saved = y, _ = K.attention[name](q, k, v, causal=False)
+    np.testing.assert_array_equal(y, v[:, :, chosen])
+    dq, dk, dv = kernel[name](dy, q, k, v, *saved, causal=False)
+    np.testing.assert_array_equal(dv[:, :, chosen], dy)
+    rounding = 8 * np.finfo(dtype).eps * abs(dy).max() * abs(v).max()  # of a product of 8 terms
+    for gradient in (dq, dk):
+        np.testing.assert_allclose(gradient, 0, atol=2 * rounding * size * T**-0.5)
+
+
+@every(K.attention_backward)
 def test_the_gradients_of_what_is_hidden_are_zero(kernel, name, dtype):
     q, k, v = (normal(dtype, 2, 3, 9, 8, seed=i) for i in range(3))
     mask = np.ones((2, 9), bool)

@@ -18,12 +18,11 @@ from __future__ import annotations
 import ctypes
 
 import llvmlite.binding
-import numba
 import numpy as np
 from numba import prange, types
 
 from .few_rows import FEW, few_rows
-from .jit import LAUNCH, jit
+from .jit import LAUNCH, Twins, jit
 from .openblas import GEMM, GEMV, GET_THREADS, SET_THREADS, find_openblas
 from .pool import empty
 
@@ -39,10 +38,6 @@ SMALL = 1 << 18
 # are as many: that takes 0.7 to 0.9 of the time. The most parts that leave them this width take 0.93 to 1.05 of the
 # time of one part for each of two threads, and 1.00 to 1.09 on one thread. Measured.
 FEW_ROWS, COLUMN_PARTS, WIDTH = 256, (8, 4, 2), 64
-# Products of so few rows take down to a quarter of the time in parts that are for OpenBLAS's kernel for small products
-# (up to 100^3 multiplications). Measured with AVX-512; without, there is no such kernel, and they take up to a fifth
-# longer.
-THIN, THIN_PART, THIN_WIDTH = 8, 1 << 19, 32
 # Rows are cut for any number of threads: at multiples of 24, since OpenBLAS's x86 kernels take 12 or 8 of them at a
 # time and the rest by other code; and into parts that are never for the kernel for small products.
 ROW_STEP, COLUMN_STEP, LEAST_PART = 24, 16, 1 << 21
@@ -89,7 +84,7 @@ def _edge(part, parts, size, step):
     return size if part == parts else (part * size // parts + step // 2) // step * step
 
 
-@jit(parallel=True)
+@Twins
 def _product(size, a, b, c, beta, row_parts, column_parts):
     """c (M, N) = a b + beta c, cut into parts. size: (M, N, K); a, b, c: see `_place`."""
     M, N, K = size
@@ -129,8 +124,7 @@ def cut(M: int, N: int, K: int, threads: int) -> tuple[int, int]:
     """Into how many parts the rows and the columns of a product are cut, without effect on its bits."""
     work = M * N * K
     if M < FEW_ROWS and M <= N:
-        parts = next((parts for parts in COLUMN_PARTS if parts * WIDTH <= N), COLUMN_PARTS[-1])
-        return 1, max(parts, min(work // THIN_PART, N // THIN_WIDTH)) if M <= THIN else parts
+        return 1, next((parts for parts in COLUMN_PARTS if parts * WIDTH <= N), COLUMN_PARTS[-1])
     if work < 2 * LEAST_PART:
         return min(2, -(-M // ROW_STEP)), 1
     return max(min(threads, M // ROW_STEP, work // LEAST_PART), 1), 1
@@ -151,9 +145,10 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, *, accum
     if _openblas is None or M * N * K <= SMALL:
         return np.add(out, a @ b, out=out) if accumulate else np.matmul(a, b, out=out)
     a, b = _with_unit_stride(a), _with_unit_stride(b)
-    parts = cut(M, N, K, numba.get_num_threads())
-    with LAUNCH:
-        _product((M, N, K), _place(a), _place(b), _place(out), np.float32(accumulate), *parts)
+    threads = LAUNCH.threads()
+    with LAUNCH:  # also in one thread, since BLAS has one number of threads for the process
+        run = _product.serial if threads == 1 else _product.parallel
+        run((M, N, K), _place(a), _place(b), _place(out), np.float32(accumulate), *cut(M, N, K, threads))
     return out
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -141,8 +142,35 @@ def jit(
     return dispatcher
 
 
-# Numba's workqueue layer aborts the process when two Python threads launch at once; no layer gains from it.
-LAUNCH = threading.Lock()
+class _Launch:
+    """What it takes to run a kernel in several threads: `with LAUNCH:`, which one Python thread at a time has.
+
+    Numba's workqueue layer aborts the process when two launch at once, and no layer gains from it. In a process that
+    was forked from one with kernels nobody launches: the threads did not come along, and Numba's OpenMP layer ends a
+    process that calls for them. There every kernel runs in the thread that calls it, and gives the same bits.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forked = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forbid)
+
+    def _forbid(self) -> None:
+        self._lock, self._forked = threading.Lock(), True  # whoever had it may not be here
+
+    def threads(self) -> int:
+        """How many threads a kernel that is called now may use."""
+        return 1 if self._forked else numba.get_num_threads()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+LAUNCH = _Launch()
 
 
 class Twins:
@@ -160,7 +188,7 @@ class Twins:
         functools.update_wrapper(self, function)
 
     def __call__(self, work: int, *arguments: Any) -> None:
-        if work < PARALLEL_FROM or numba.get_num_threads() == 1:
+        if work < PARALLEL_FROM or LAUNCH.threads() == 1:
             self.serial(*arguments)
         else:
             with LAUNCH:

@@ -121,7 +121,7 @@ def emit_load_some(builder, address, n):
 def _operator(python, llvm):
     @infer_global(python)
     class _Template(ConcreteTemplate):
-        cases = [signature(vector, vector, vector)]  # noqa: RUF012
+        cases = [signature(vector, vector, vector)]  # noqa: RUF012 - Numba's templates are made like this
 
     @lower_builtin(python, vector, vector)
     def _lower(context, builder, sig, args):
