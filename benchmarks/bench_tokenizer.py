@@ -1,6 +1,7 @@
 """How long byte-level BPE takes to learn and to encode, against Hugging Face's `tokenizers` and tiktoken.
 
     python benchmarks/bench_tokenizer.py                       # 10 MB, 8,192 entries: some minutes
+    python benchmarks/bench_tokenizer.py --kinds               # those of other models: SentencePiece, WordPiece, ...
     python benchmarks/bench_tokenizer.py --quick --json results.jsonl
 
 The text is the sources of Python's standard library, which every machine has. What the candidates give is compared
@@ -26,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from tinylm.bench import machine
-from tinylm.text import END_OF_TEXT, BPETokenizer, train_bpe
+from tinylm.text import END_OF_TEXT, BPETokenizer, PipelineTokenizer, train_bpe, train_unigram, train_wordpiece
+from tinylm.text.pipeline.compose import bpe, byte_level_parts, compose, merges_by_score, sentencepiece_parts
+from tinylm.text.pipeline.patterns import SPLITS
 from tinylm.text.split import PATTERNS
 
 os.environ.setdefault("RAYON_NUM_THREADS", str(environment.THREADS))
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each candidate; 5 by default")
     parser.add_argument("--quick", action="store_true", help="1 MB, 1,000 entries, one round")
+    parser.add_argument("--kinds", action="store_true", help="the kinds of other models, on 1 MB, in their place")
     parser.add_argument("--threads", type=int, help=f"of `tokenizers`; {environment.THREADS} by default")
     parser.add_argument("--json", metavar="FILE", help="append the results to a file, one object a line")
     options = parser.parse_args()
@@ -50,8 +54,9 @@ def main() -> None:
     text = standard_library(round(options.megabytes * 1e6))
     about = machine.versions()
     print(f"{about['processor']}, {about['cores']} cores; {len(text) / 1e6:.1f} million characters of Python")
-    print(f"\n{'':34}{'min s':>9}{'median':>9}{'MB/s':>9}{'ratio':>8}")
-    for task, size, candidates in tasks(text, options.vocab_size):
+    print(f"\n{'':38}{'min s':>9}{'median':>9}{'MB/s':>9}{'ratio':>8}")
+    found = kind_tasks(text[:1_000_000], options.vocab_size) if options.kinds else tasks(text, options.vocab_size)
+    for task, size, candidates in found:
         records = take_turns(candidates, options.rounds)
         print_rows(task, size, records)
         if options.json:
@@ -85,6 +90,52 @@ def tasks(text: str, vocab_size: int) -> list[tuple[str, int, dict[str, Run]]]:
     if library is not None:
         found[-1][2]["tokenizers"] = lambda: library.decode(ids.tolist())
     return found
+
+
+def kind_tasks(text: str, vocab_size: int) -> list[tuple[str, int, dict[str, Run]]]:
+    """The same of the kinds of tokenizer that other models have, with vocabularies that are learnt here."""
+    import tokenizers
+
+    found: list[tuple[str, int, dict[str, Run]]] = []
+    line = max(text.splitlines(), key=len)[:100]
+    for kind, fields in kinds(text, vocab_size).items():
+        ours = PipelineTokenizer(fields)
+        library = tokenizers.Tokenizer.from_str(json.dumps(fields))
+        ids = ours.encode(text).tolist()
+        assert library.encode(text, add_special_tokens=False).ids == ids
+        for name, sample in (("1 MB", text), ("a line", line), ("'a' * 10**6", "a" * 10**6)):
+            candidates: dict[str, Run] = {"tinylm": lambda ours=ours, sample=sample: ours.encode(sample)}
+            if len(sample) > 1000:
+                candidates["tinylm, first"] = lambda fresh=fields, sample=sample: PipelineTokenizer(fresh).encode(
+                    sample
+                )
+            candidates["tokenizers"] = lambda library=library, sample=sample: library.encode(
+                sample, add_special_tokens=False
+            )
+            found.append((f"{kind}: {name}", len(sample), candidates))
+        decoders: dict[str, Run] = {
+            "tinylm": lambda ours=ours, ids=ids: ours.decode(ids),
+            "tokenizers": lambda library=library, ids=ids: library.decode(ids, skip_special_tokens=False),
+        }
+        found.append((f"{kind}: decode", len(text), decoders))
+    return found
+
+
+def kinds(text: str, vocab_size: int) -> dict[str, dict[str, Any]]:
+    """tokenizer.json of each kind."""
+    byte_level = train_bpe([text], vocab_size).to_json()
+    unigram = train_unigram([text], vocab_size).to_json()
+    scores = dict(unigram["model"]["vocab"])
+    ids = {token: id for id, token in enumerate(scores)}
+    merges = merges_by_score({token: score for token, score in scores.items() if token[0] != "<"}, ids)
+    llama2 = bpe(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    return {
+        "Llama 3": {**byte_level, **byte_level_parts(SPLITS["cl100k"])},
+        "SmolLM": {**byte_level, **byte_level_parts(None, digits=True)},
+        "Llama 2": compose(llama2, **sentencepiece_parts(prefix=True)),
+        "WordPiece": train_wordpiece([text], vocab_size).to_json(),
+        "Unigram": unigram,
+    }
 
 
 def learning(text: str, vocab_size: int, ours: BPETokenizer) -> dict[str, Run]:
@@ -162,7 +213,7 @@ def print_rows(task: str, size: int, records: dict[str, list[float]]) -> None:
     base = statistics.median(records["tinylm"])
     for name, times in records.items():
         median = statistics.median(times)
-        print(f"{task:20}{name:14}{min(times):>9.3g}{median:>9.3g}{size / median / 1e6:>9.1f}{median / base:>8.2f}")
+        print(f"{task:24}{name:14}{min(times):>9.3g}{median:>9.3g}{size / median / 1e6:>9.1f}{median / base:>8.2f}")
 
 
 def append(file: str, about: dict[str, Any], records: dict[str, list[float]]) -> None:

@@ -86,7 +86,7 @@ def test_a_resume_uses_the_tokenizer_of_the_run_and_gives_the_same_bits(
 
     tinylm.train(text, out=tmp_path / "parts", callbacks=[stop], **settings)
     saved.unlink()  # nothing but the run's own is needed
-    monkeypatch.setattr("tinylm.tasks.tokenizers.train_bpe", None)
+    monkeypatch.setattr("tinylm.tasks.tokenizers.LEARNT", {})
     tinylm.train(resume=tmp_path / "parts")
     arrays = []
     for name in ("whole", "parts"):
@@ -121,7 +121,9 @@ def test_a_text_that_gives_fewer_tokens_says_so(text: Path, tmp_path: Path) -> N
 
 
 def test_a_tokenizer_that_does_not_exist_is_named(text: Path, tmp_path: Path) -> None:
-    with pytest.raises(TinylmError, match="'words': neither one of chars, bytes, bpe nor a file or folder"):
+    with pytest.raises(
+        TinylmError, match="'words': neither one of chars, bytes, bpe, unigram, wordpiece nor a file or folder"
+    ):
         tinylm.train(text, tokenizer="words", **SMALL)
     with pytest.raises(FileFormatError, match=r"tokenizer\.json: there is no such file"):
         tinylm.train(text, tokenizer=str(tmp_path), **SMALL)
@@ -159,3 +161,20 @@ def test_long_documents_are_encoded_by_several_processes_and_end_with_the_end_of
     expected = [part for document in documents for part in (tokenizer.encode(document), [tokenizer.end_of_text])]
     assert np.array_equal(np.asarray(tokens.ids), np.concatenate(expected))
     assert tokens.n_bytes == sum(len(document.encode()) for document in documents)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece", "chars"])
+def test_a_tokenizer_is_learnt_by_itself_and_used_by_a_run(text: Path, tmp_path: Path, capsys, kind: str) -> None:
+    size = [] if kind == "chars" else ["--vocab-size", "290"]
+    assert main(["tokenizer", "train", str(text), "--kind", kind, *size, "--out", str(tmp_path / "made")]) == 0
+    tokenizer = load_tokenizer(tmp_path / "made")
+    assert f"{tokenizer.vocab_size} tokens; use it with --tokenizer" in capsys.readouterr().out
+    assert tokenizer.vocab_size <= 290
+    run = tinylm.train(text, out=tmp_path / "run", tokenizer=tmp_path / "made", **SMALL)
+    assert run.tokenizer.to_json() == tokenizer.to_json()
+    assert isinstance(tinylm.load(run.folder).generate("the cat", max_tokens=5, seed=0), str)
+
+
+def test_a_kind_of_tokenizer_that_there_is_not_is_named(text: Path, tmp_path: Path, capsys) -> None:
+    assert main(["tokenizer", "train", str(text), "--kind", "syllables", "--out", str(tmp_path / "made")]) != 0
+    assert "--kind is 'syllables'; there are chars, bytes, bpe, unigram, wordpiece" in capsys.readouterr().err

@@ -24,11 +24,14 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer",
         metavar="KIND",
-        help="what a token is: chars (unless said otherwise), bytes or bpe; or where a tokenizer lies that is used "
-        "again: a tokenizer.json, a model folder, a run folder",
+        help="what a token is: chars (unless said otherwise), bytes, bpe, unigram or wordpiece; or where a tokenizer "
+        "lies that is used again: a tokenizer.json, a model folder, a run folder",
     )
     parser.add_argument(
-        "--vocab-size", type=int, metavar="N", help="tokens that bpe learns, at most; 2048 unless given"
+        "--vocab-size",
+        type=int,
+        metavar="N",
+        help="tokens that bpe, unigram or wordpiece learns, at most; 2048 unless given",
     )
     parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
     parser.add_argument(
@@ -52,13 +55,14 @@ def repeat_options(options: argparse.Namespace) -> list[str]:
 
 def read_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Later ones override earlier ones: the file, --set, and the options with a name of their own."""
-    from tinylm.tasks import parse_assignments, read_settings_file
+    from tinylm.tasks import LEARNT, parse_assignments, read_settings_file
 
     settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
     settings |= parse_assignments(options.assignments)
     for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "weights", "strict"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
-    if options.vocab_size is not None and settings.get("tokenizer") != "bpe":
-        raise TinylmError("--vocab-size belongs to --tokenizer bpe: other tokenizers have the size that they have")
+    if options.vocab_size is not None and settings.get("tokenizer") not in LEARNT:
+        kinds = ", ".join(LEARNT)
+        raise TinylmError(f"--vocab-size belongs to --tokenizer {kinds}: other tokenizers have the size that they have")
     return settings

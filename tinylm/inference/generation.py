@@ -64,7 +64,7 @@ def first_ids(model: CausalLanguageModel, tokenizer: Tokenizer) -> list[int]:
     if model.config.bos_token_id is not None:
         return [model.config.bos_token_id]
     try:
-        return tokenizer.encode("\n").tolist()
+        return tokenizer.encode("\n").tolist() or [0]
     except TinylmError:
         return [0]
 

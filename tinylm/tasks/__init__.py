@@ -8,20 +8,23 @@ from .settings import (
     OPTIMIZER_SETTINGS,
     PRESETS,
     STEERING,
+    TOKENIZERS,
     TrainSettings,
     parse_assignments,
     read_settings_file,
     resolve_settings,
     settings_to_json,
 )
-from .tokenizers import build_tokenizer, find_tokenizer
+from .tokenizers import LEARNT, build_tokenizer, find_tokenizer
 from .training import TrainedRun, resume_settings, train_language_model
 
 __all__ = [
     "EVALUATION_CONTEXT",
+    "LEARNT",
     "OPTIMIZER_SETTINGS",
     "PRESETS",
     "STEERING",
+    "TOKENIZERS",
     "ContinuedLanguageModelling",
     "LanguageModelling",
     "Source",

@@ -31,7 +31,7 @@ __all__ = [
 
 
 INFINITY = float("inf")
-TOKENIZERS = ("chars", "bytes", "bpe")  # any other text is the path of one that exists
+TOKENIZERS = ("chars", "bytes", "bpe", "unigram", "wordpiece")  # any other text is the path of one that exists
 
 # Settings, their smallest value, and the one they stay below.
 RANGES: tuple[tuple[str, float, float], ...] = (
@@ -61,8 +61,8 @@ class TrainSettings:
     weights: tuple[float, ...] = ()  # one for each of `data`, how often a row is of it; all are one text where empty
     packing: str = "stream"  # windows anywhere in the text, or of whole documents
     workers: int = 0  # processes that tokenize large data; 0 for as many as help
-    tokenizer: str = "chars"  # chars, bytes, bpe, or where one lies: a tokenizer.json, a model or run folder
-    vocab_size: int = 2048  # tokens that bpe learns, at most
+    tokenizer: str = "chars"  # of TOKENIZERS, or where one lies: a tokenizer.json, a model or run folder
+    vocab_size: int = 2048  # tokens that bpe, unigram and wordpiece learn, at most
     validation: float = 0.1  # the last share of the text, held out
     model: str = "gpt2"  # gpt2, llama, gpt_neox, lstm or gru
     context: int = 64  # tokens in a window

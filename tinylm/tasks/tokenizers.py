@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -10,11 +10,27 @@ from tinylm.data import Corpus, Progress
 from tinylm.data.survey import reporter
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.formats import MODEL_FILES, open_model
-from tinylm.text import END_OF_TEXT, ByteTokenizer, CharTokenizer, Tokenizer, load_tokenizer, train_bpe
+from tinylm.text import (
+    END_OF_TEXT,
+    ByteTokenizer,
+    CharTokenizer,
+    Tokenizer,
+    load_tokenizer,
+    train_bpe,
+    train_unigram,
+    train_wordpiece,
+)
 
 from .settings import TOKENIZERS, TrainSettings
 
-__all__ = ["build_tokenizer", "find_tokenizer", "resume_tokenizer"]
+__all__ = ["LEARNT", "build_tokenizer", "find_tokenizer", "resume_tokenizer"]
+
+# What learns a vocabulary of a size that is asked for, and what stands between two documents meanwhile.
+LEARNT: dict[str, tuple[Callable[[Iterable[str], int], Tokenizer], str]] = {
+    "bpe": (train_bpe, END_OF_TEXT),
+    "unigram": (train_unigram, END_OF_TEXT),
+    "wordpiece": (train_wordpiece, "\n"),
+}
 
 
 def build_tokenizer(
@@ -32,21 +48,22 @@ def build_tokenizer(
         return CharTokenizer(corpus.survey().characters)
     if settings.tokenizer == "bytes":
         return ByteTokenizer()
-    if settings.tokenizer != "bpe":
+    if settings.tokenizer not in LEARNT:
         return find_tokenizer(settings.tokenizer)
-    tokenizer = train_bpe(_documents(corpus, progress), settings.vocab_size)
+    learn, between = LEARNT[settings.tokenizer]
+    tokenizer = learn(_documents(corpus, progress, between), settings.vocab_size)
     if tokenizer.vocab_size < settings.vocab_size:
         notify(
             f"the text gives a vocabulary of {tokenizer.vocab_size:,} tokens, fewer than vocab_size="
-            f"{settings.vocab_size:,}: no other pair occurs twice within words"
+            f"{settings.vocab_size:,}: nothing else occurs twice within words"
         )
     return tokenizer
 
 
-def _documents(corpus: Corpus, progress: Progress | None) -> Iterator[str]:
-    """The text in pieces, with the token that no word crosses after each document."""
+def _documents(corpus: Corpus, progress: Progress | None, between: str) -> Iterator[str]:
+    """The text in pieces, with what no word crosses after each document."""
     for text, ends in corpus.pieces(on_read=reporter(progress, "learning the tokenizer", corpus.n_bytes)):
-        yield text + END_OF_TEXT if ends else text
+        yield text + between if ends else text
 
 
 def find_tokenizer(path: str | PathLike[str]) -> Tokenizer:

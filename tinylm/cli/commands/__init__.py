@@ -1,7 +1,37 @@
 """One command a module: `add_to` declares its arguments, `run` does it. Heavy imports wait until a command runs."""
 
-from . import bench, convert, data, doctor, evaluate, generate, lr_find, next_token, report, runs, tokens, train, warmup
+from . import (
+    bench,
+    convert,
+    data,
+    doctor,
+    evaluate,
+    generate,
+    lr_find,
+    next_token,
+    report,
+    runs,
+    tokenizer,
+    tokens,
+    train,
+    warmup,
+)
 
 __all__ = ["COMMANDS"]
 
-COMMANDS = (train, lr_find, generate, next_token, evaluate, tokens, convert, data, runs, report, doctor, bench, warmup)
+COMMANDS = (
+    train,
+    lr_find,
+    generate,
+    next_token,
+    evaluate,
+    tokenizer,
+    tokens,
+    convert,
+    data,
+    runs,
+    report,
+    doctor,
+    bench,
+    warmup,
+)
