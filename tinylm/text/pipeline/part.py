@@ -11,6 +11,7 @@ __all__ = ["Part", "build"]
 
 T = TypeVar("T")
 REQUIRED: Any = object()
+MAX_DEPTH = 16  # of sequences in sequences; real files have one
 
 
 class Part:
@@ -19,8 +20,10 @@ class Part:
     Each method reads one field; `close` refuses those that nobody has read, since they would change the meaning.
     """
 
-    def __init__(self, file: str, place: str, value: Any):
-        self.file, self.place = file, place
+    def __init__(self, file: str, place: str, value: Any, *, depth: int = 0):
+        self.file, self.place, self._depth = file, place, depth
+        if depth > MAX_DEPTH:
+            self.refuse(f"is nested too deeply: more than {MAX_DEPTH} sequences in each other")
         if not isinstance(value, dict):
             self.refuse(f"must be a JSON object, not {value!r:.60}")
         self._value: dict[str, Any] = value
@@ -81,7 +84,8 @@ class Part:
 
     def parts(self, name: str) -> list[Part]:
         """A field that is a list of components."""
-        return [Part(self.file, f"{self.place}.{name}[{i}]", value) for i, value in enumerate(self.items(name))]
+        places = ((f"{self.place}.{name}[{number}]", value) for number, value in enumerate(self.items(name)))
+        return [Part(self.file, place, value, depth=self._depth + 1) for place, value in places]
 
     def optional(self, name: str) -> Part | None:
         """A field that is a component, None where it is null or missing."""
