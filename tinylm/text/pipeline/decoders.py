@@ -59,10 +59,12 @@ def read_decoder(part: Part) -> Decoder:
 def _each(change: Callable[[str, bool], str]) -> Decoder:
     """Changes each token by itself, told whether it is the first."""
 
-    def step(tokens: Tokens) -> Tokens:
-        return [change(tokens[0], True), *[change(token, False) for token in tokens[1:]]] if tokens else []
+    known = KnownWords(lambda token: change(token, False))
 
-    return Decoder((step,), lambda token: change(token, False))
+    def step(tokens: Tokens) -> Tokens:
+        return [change(tokens[0], True), *map(known.__getitem__, tokens[1:])] if tokens else []
+
+    return Decoder((step,), known.__getitem__)
 
 
 # Where a file names no decoder.
@@ -209,8 +211,7 @@ def _bpe(part: Part) -> Decoder:
 
 def _replace(part: Part) -> Decoder:
     pattern, content = read_pattern(part), part.text("content")
-    known = KnownWords(lambda token: pattern.sub(lambda found: content, token))
-    return _each(lambda token, first: known[token])
+    return _each(lambda token, first: pattern.sub(lambda found: content, token))
 
 
 def _strip(part: Part) -> Decoder:

@@ -120,10 +120,10 @@ class PipelineTokenizer(Tokenizer):
             at_start = False
 
     def _packed_words(self, text: str, at_start: bool) -> bytes:
-        """The steps up to the first that cuts the text; what they leave is known, or encoded once for each word."""
+        """The steps until the words are short; what they leave is known, or encoded once for each word."""
         words, level = [text], 0
-        while len(words) == 1 and level < len(self._steps):
-            words = self._steps[level](words[0], at_start)
+        while level < len(self._steps) and (len(words) == 1 or len(words) * SHORT_WORD < len(text)):
+            words = self._cut(self._steps[level], words, at_start)
             level += 1
         if at_start and words and text.startswith(words[0]):
             first, *words = words
@@ -133,8 +133,13 @@ class PipelineTokenizer(Tokenizer):
     def _encode_word(self, level: int, at_start: bool, word: str) -> bytes:
         words = [word]
         for step in self._steps[level:]:
-            words = [piece for number, word in enumerate(words) for piece in step(word, at_start and number == 0)]
+            words = self._cut(step, words, at_start)
         return _pack([id for piece in words if piece for id in self._model(piece)])
+
+    @staticmethod
+    def _cut(step: PreTokenizer, words: list[str], at_start: bool) -> list[str]:
+        """What a step makes of words, of which the first begins a text where at_start says so."""
+        return [piece for number, word in enumerate(words) for piece in step(word, at_start and number == 0)]
 
     def safe_cut(self, text: str) -> int:
         """Before the last space that follows a letter or digit, where the components let a text be cut there."""
@@ -149,12 +154,15 @@ class PipelineTokenizer(Tokenizer):
         """The words of a text as the model gets them, without added tokens."""
         check_characters(text)
         words: list[str] = []
-        for number, (stretch, id) in enumerate(self._find.split(text)):
+        at_start = True
+        for stretch, id in self._find.split(text):
             for part, found in self._find_normalized.split(self._normalize(stretch)) if id is None else ():
                 some = [part] if found is None else []
                 for step in self._steps:
-                    some = [piece for word in some for piece in step(word, number == 0 and word is part)]
+                    some = self._cut(step, some, at_start)
                 words += some
+                at_start = False
+            at_start = False
         return words
 
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
@@ -278,6 +286,7 @@ class PipelineTokenizer(Tokenizer):
         return path
 
 
+SHORT_WORD = 64  # characters on average; longer ones would seldom be met again
 BLOCK = 1 << 17  # characters of a text in pieces that are encoded at once
 
 
