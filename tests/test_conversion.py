@@ -17,9 +17,9 @@ from tinylm.formats import convert, open_model, save_model
 from tinylm.formats.gguf import read_gguf, write_gguf
 from tinylm.models import FAMILIES
 from tinylm.nn import Initializer
-from tinylm.text import ByteTokenizer, CharTokenizer, train_bpe
+from tinylm.text import ByteTokenizer, CharTokenizer, PipelineTokenizer, from_gguf_fields, train_bpe
 
-V = 260
+V = 300
 SHARED = {"vocab_size": V, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
           "intermediate_size": 96, "max_position_embeddings": 32, "initializer_range": 0.2}  # fmt: skip
 MODELS = {
@@ -126,7 +126,24 @@ def test_what_does_not_divide_into_blocks_becomes_float16(tmp_path) -> None:
     assert tensors.stored("blk.0.ffn_up.weight").dtype == "q8_0"
 
 
+def sentencepiece() -> PipelineTokenizer:
+    """A SentencePiece BPE of eleven merges, with bytes for what it does not know."""
+    merged = ["▁the", "▁cat", "▁c", "▁t", "at", "he", "th", "▁th", "ca", "ha", "hat"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *merged, *"▁thecas,"]
+    fields = {
+        "model": "llama",
+        "tokens": tokens,
+        "token_type": np.array([2, 3, 3] + [6] * 256 + [1] * (len(tokens) - 259), np.int32),
+        "scores": -np.maximum(np.arange(len(tokens), dtype=np.float32) - 258, 0),
+        "unknown_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    return from_gguf_fields({f"tokenizer.ggml.{name}": value for name, value in fields.items()})
+
+
 TOKENIZERS = {
+    "SentencePiece": sentencepiece,
     "bytes": ByteTokenizer,
     "characters": lambda: CharTokenizer("abcé 今"),
     "BPE": lambda: train_bpe(["the cat and the hat, the cat and the rat " * 20], V),
@@ -154,6 +171,17 @@ def test_llama_cpp_is_told_the_tokens_their_types_and_the_split(tmp_path) -> Non
     assert (tokens[-1], types[-1]) == (f"[PAD{V - 1}]", 5)
     assert len(metadata["tokenizer.ggml.merges"]) == len(tokenizer.merges)
     assert (metadata["tokenizer.ggml.bos_token_id"], metadata["tokenizer.ggml.eos_token_id"]) == (256, 257)
+
+
+def test_a_sentencepiece_tokenizer_keeps_its_kind_its_scores_and_what_it_adds(tmp_path) -> None:
+    file = convert(make(tmp_path / "m", "llama", sentencepiece()), tmp_path / "m.gguf")
+    metadata = read_gguf(file).metadata
+    assert metadata["tokenizer.ggml.model"] == "llama"
+    assert metadata["tokenizer.ggml.token_type"][:4].tolist() == [2, 3, 3, 6]
+    assert metadata["tokenizer.ggml.unknown_token_id"] == 0
+    assert metadata["tokenizer.ggml.add_bos_token"] is True
+    assert metadata["tokenizer.ggml.scores"][259] > metadata["tokenizer.ggml.scores"][260]
+    assert load(file).tokenizer.inputs("the cat").ids.tolist() == sentencepiece().inputs("the cat").ids.tolist()
 
 
 def test_the_command_converts_and_says_how_much_it_wrote(tmp_path, capsys) -> None:

@@ -27,7 +27,8 @@ TOKENS, TYPES, SCORES = (f"tokenizer.ggml.{name}" for name in ("tokens", "token_
 # The ids that config.json has, and those of the tokens that tokenizer_config.json has.
 TOKEN_IDS = {"bos_token_id": "tokenizer.ggml.bos_token_id", "eos_token_id": "tokenizer.ggml.eos_token_id"}
 OTHER_IDS = {
-    "unk_token": "unknown", "pad_token": "padding", "sep_token": "seperator", "cls_token": "cls", "mask_token": "mask",
+    "bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding", "sep_token": "seperator",
+    "cls_token": "cls", "mask_token": "mask",
 }  # fmt: skip
 
 # A tokenizer.json in whole: written where llama.cpp has no words for the tokenizer, and then read before all else.
@@ -77,7 +78,7 @@ def vocabulary_metadata(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict
     described = _describe(fields, size)
     if described is None:
         return {MODEL: NO_WORDS, WHOLE: json.dumps(fields, ensure_ascii=False), **metadata}
-    return {**described, **metadata, **_beside(tokenizer, fields)}
+    return {**described, **_beside(tokenizer, fields), **metadata}
 
 
 def _first(ids: Any) -> Any:
