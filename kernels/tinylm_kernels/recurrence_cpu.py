@@ -3,8 +3,8 @@
 What does not wait for the step before it (the projection of all inputs, the gradients of the weights) is a few large
 products. The recurrence runs within one kernel for a share of the batch in each thread: rows do not depend on each
 other, so that threads never meet between steps. The recurrent matrix is packed once per call into panels, in the
-order in which the register tiles read it. With few rows or few steps that does not pay, and a product is called at
-each step.
+order in which the register tiles read it. With few rows or few steps that does not pay: the GRU calls a product at
+each step there, and the threads of the LSTM share its units (`lstm/units.py`).
 Source: Appleyard et al. 2016, arXiv:1604.01946 (the split of input and recurrent products).
 """
 
@@ -36,14 +36,18 @@ def steps_of(lengths, B, T):
 
 
 def launch(twins, gates, lengths, shape, *arguments):
-    """Run a kernel over whole sequences of shape (B, T, H), the batch split evenly over the threads."""
+    """Run a kernel over whole sequences of shape (B, T, H), in as many threads as there are."""
     B, T, H = shape
     if not (B and T and H):
         return
-    # In whole register tiles. Rows do not depend on each other, nor their results on the share.
-    share = -(-B // (numba.get_num_threads() * ROWS)) * ROWS
     work = gates * B * T * H * H // MULTIPLY_ADDS
-    twins(work, *arguments, steps_of(lengths, B, T), shape, share)
+    twins(work, *arguments, steps_of(lengths, B, T), shape, numba.get_num_threads())
+
+
+@jit
+def share_of(B, threads):
+    """Batch rows for each thread, in whole register tiles; rows do not depend on each other, nor on the share."""
+    return (B + threads * ROWS - 1) // (threads * ROWS) * ROWS
 
 
 def is_short(B, T, H):

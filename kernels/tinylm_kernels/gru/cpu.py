@@ -17,6 +17,7 @@ from ..recurrence_cpu import (
     panels,
     places,
     project,
+    share_of,
     steps_of,
     weight_gradient,
 )
@@ -35,21 +36,23 @@ from .sequence import (
 GATES = 3
 
 
-def _forward(table, after, lengths, shape, share):
+def _forward(table, after, lengths, shape, threads):
     B, _, H = shape
     weights = np.empty(pack_floats(GATES, H), np.float32)
-    for n in range(GATES * panels(H)):
+    for n in prange(GATES * panels(H)):
         pack_forward(weights, table[0], H, n)
+    share = share_of(B, threads)
     for chunk in prange((B + share - 1) // share):
         scratch = np.empty(forward_floats(share, H), np.float32)
         forward_rows(scratch, weights, table, after, lengths, shape, chunk * share, min(share, B - chunk * share))
 
 
-def _backward(table, after, lengths, shape, share):
+def _backward(table, after, lengths, shape, threads):
     B, _, H = shape
     weights = np.empty(pack_floats(GATES, H), np.float32)
-    for n in range(panels(H)):
+    for n in prange(panels(H)):
         pack_backward(weights, table[0], GATES, H, n)
+    share = share_of(B, threads)
     for chunk in prange((B + share - 1) // share):
         scratch = np.empty(backward_floats(share, H), np.float32)
         backward_rows(scratch, weights, table, after, lengths, shape, chunk * share, min(share, B - chunk * share))

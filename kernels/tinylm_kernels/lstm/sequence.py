@@ -25,7 +25,7 @@ DY, C0, DA = range(6, 9)
 
 
 @jit
-def _update(places, shape, b, t, unit, live, sums, step, h_before):
+def update(places, shape, b, t, unit, live, sums, step, h_before):
     """One step of 16 units: activates their gates, writes c and y; returns h.
 
     The recurrent sums of the four gates lie `step` bytes apart.
@@ -47,10 +47,7 @@ def _update(places, shape, b, t, unit, live, sums, step, h_before):
     if places[PEEPHOLES]:
         o = o + read(peepholes + 2 * H * 4, n) * new_c
     o = sigmoid(o)
-    write(at, i, n)
-    write(at + H * 4, f, n)
-    write(at + 2 * H * 4, g, n)
-    write(at + 3 * H * 4, o, n)
+    write_gates(at, i, f, g, o, H, n)
     if live:
         c = new_c
         h_before = y = o * tanh(c)
@@ -83,20 +80,9 @@ def forward_rows(scratch, weights, places, lengths, shape, b0, rows):
             for unit in range(0, H, LANES):
                 to, sums_at = r * row + unit * 4, sums + r * sums_row + unit * 4
                 h_before = load(h + to)
-                store(h_next + to, _update(places, shape, b0 + r, t, unit, live, sums_at, step, h_before))
+                store(h_next + to, update(places, shape, b0 + r, t, unit, live, sums_at, step, h_before))
         h, h_next = h_next, h
     give_state(h, row, rows, H, places[H_STATE], b0)
-
-
-@jit
-def forward_step(sums, places, lengths, shape, t):
-    """One step, from the recurrent sums of all gates (B, 4H)."""
-    B, _, H = shape
-    for b in range(B):
-        for unit in range(0, H, LANES):
-            at, n = places[H_STATE] + (b * H + unit) * 4, H - unit
-            sums_at = sums + (b * 4 * H + unit) * 4
-            write(at, _update(places, shape, b, t, unit, t < lengths[b], sums_at, H * 4, read(at, n)), n)
 
 
 @jit
@@ -106,65 +92,60 @@ def backward_floats(rows, H):
 
 
 @jit
-def _gradient(places, place, gates, before, peepholes, H, n, dh, dc, da, da_row):
-    """The gradients by 16 units' gates before activation, to da and da_row; returns that by the old c."""
+def gradient(places, shape, b, t, unit, dh):
+    """One step of 16 units: writes the gradients by their gates before activation, which it returns, and by the old c.
+
+    dh: what the steps after this one add to the gradient by the output.
+    """
+    _, T, H = shape
+    n, row, peepholes = H - unit, b * T + t, places[PEEPHOLES] + unit * 4
+    place, state = (row * H + unit) * 4, (b * H + unit) * 4
+    gates, da, dc_at = (row * 4 * H + unit) * 4, places[DA] + (row * 4 * H + unit) * 4, places[C_STATE] + state
+    gates += places[GATES]
     one = splat(np.float32(1))
     i, f = read(gates, n), read(gates + H * 4, n)
     g, o = read(gates + 2 * H * 4, n), read(gates + 3 * H * 4, n)
+    before = read(places[CELLS] + place - H * 4 if t else places[C0] + state, n)
     tanh_c = tanh(read(places[CELLS] + place, n))
     dh = dh + read(places[DY] + place, n)
     do = dh * tanh_c * o * (one - o)
-    dc = dc + dh * o * (one - tanh_c * tanh_c)
+    dc = read(dc_at, n) + dh * o * (one - tanh_c * tanh_c)
     if places[PEEPHOLES]:
         dc = dc + do * read(peepholes + 2 * H * 4, n)
     di = dc * g * i * (one - i)
     df = dc * before * f * (one - f)
     dg = dc * i * (one - g * g)
-    for at in (da, da_row):
-        write(at, di, n)
-        write(at + H * 4, df, n)
-        write(at + 2 * H * 4, dg, n)
-        write(at + 3 * H * 4, do, n)
     dc = dc * f
     if places[PEEPHOLES]:
         dc = dc + di * read(peepholes, n) + df * read(peepholes + H * 4, n)
-    return dc
+    write(dc_at, dc, n)
+    write_gates(da, di, df, dg, do, H, n)
+    return di, df, dg, do
 
 
 @jit
-def _gradient_row(places, shape, b, t, dh, da_row):
-    """One step for one row of the batch: the gradients by its gates, and its dc for the step before."""
-    _, T, H = shape
-    for unit in range(0, H, LANES):
-        n, place = H - unit, ((b * T + t) * H + unit) * 4
-        before = read(places[CELLS] + place - H * 4 if t else places[C0] + (b * H + unit) * 4, n)
-        gates_at = ((b * T + t) * 4 * H + unit) * 4
-        dc_at = places[C_STATE] + (b * H + unit) * 4
-        dc = _gradient(
-            places, place, places[GATES] + gates_at, before, places[PEEPHOLES] + unit * 4, H, n,
-            read(dh + unit * 4, n), read(dc_at, n), places[DA] + gates_at, da_row + unit * 4,
-        )  # fmt: skip
-        write(dc_at, dc, n)
+def write_gates(to, i, f, g, o, H, n):
+    """The first n of 16 units of all four gates."""
+    write(to, i, n)
+    write(to + H * 4, f, n)
+    write(to + 2 * H * 4, g, n)
+    write(to + 3 * H * 4, o, n)
 
 
 @jit
-def _gradient_step(da, row, dh, dh_row, places, lengths, shape, t, b0, rows):
+def _gradient_step(da, da_row, dh, dh_row, places, lengths, shape, t, b0, rows):
     """The gradients by the gates at one step, to their place and to rows of scratch at da."""
     _, T, H = shape
     for r in range(rows):
-        b = b0 + r
-        if t < lengths[b]:
-            _gradient_row(places, shape, b, t, dh + r * dh_row, da + r * row)
-        else:
+        b, copy = b0 + r, da + r * da_row
+        if t >= lengths[b]:
             write_zeros(places[DA] + (b * T + t) * 4 * H * 4, 4 * H)
-            write_zeros(da + r * row, 4 * H)
-
-
-@jit
-def backward_step(da, places, lengths, shape, t):
-    """One step: the gradients by all gates, to their place and to da (B, 4H)."""
-    B, _, H = shape
-    _gradient_step(da, 4 * H * 4, places[H_STATE], H * 4, places, lengths, shape, t, 0, B)
+            write_zeros(copy, 4 * H)
+            continue
+        for unit in range(0, H, LANES):
+            n = H - unit
+            di, df, dg, do = gradient(places, shape, b, t, unit, read(dh + r * dh_row + unit * 4, n))
+            write_gates(copy + unit * 4, di, df, dg, do, H, n)
 
 
 @jit
