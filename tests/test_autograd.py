@@ -109,6 +109,7 @@ GRADIENTS = {
     "linear_cross_entropy": (lambda x, w: F.linear_cross_entropy(x, w, IDS), normal(2, 3, 4), normal(5, 4)),
     "linear_cross_entropy_bias": (lambda x, w, b: F.linear_cross_entropy(x, w, IDS, b, WEIGHTS, label_smoothing=0.1) * 3.0, normal(2, 3, 4), normal(5, 4), normal(5)),
     "linear_cross_entropy_sum": (lambda x, w: F.linear_cross_entropy(x, w, IDS, reduction="sum"), normal(2, 3, 4), normal(5, 4)),
+    "binary_cross_entropy": (lambda x: F.binary_cross_entropy(x, (normal(3, 4) > 0).astype(float)), normal(3, 4, seed=1)),
     "nll_loss": (lambda x: F.nll_loss(x, IDS), normal(2, 3, 4)),
     "nll_loss_weights": (lambda x: F.nll_loss(x, IDS, WEIGHTS, ignore_index=1), normal(2, 3, 4)),
     "nll_loss_each": (lambda x: F.nll_loss(x, IDS, WEIGHTS, reduction="none"), normal(2, 3, 4)),

@@ -164,7 +164,7 @@ def test_misuse_is_named(lm: tinylm.LM, call, words) -> None:
 
 
 def test_ids_of_the_wrong_kind_are_named(lm: tinylm.LM) -> None:
-    with pytest.raises(TypeError, match="expected ids of shape"):
+    with pytest.raises(TypeError, match="expected input_ids of shape"):
         lm.logits([[0.5]])
     with pytest.raises(ValueError, match="outside the table"):
         lm.logits([[256]])

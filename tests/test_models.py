@@ -180,7 +180,7 @@ BROKEN = {
     "there is no such": lambda folder: folder.rename(folder.with_name("elsewhere")),
     "no config.json": lambda folder: (folder / "config.json").unlink(),
     "malformed JSON": lambda folder: (folder / "config.json").write_text("{"),
-    "model_type is 'bert'": lambda folder: edit(folder, model_type="bert"),
+    "model_type is 'mamba'": lambda folder: edit(folder, model_type="mamba"),
     "n_embd is 'x'": lambda folder: edit(folder, n_embd="x"),
     "n_head": lambda folder: edit(folder, n_head=5),
     "'vocab_size' is missing": lambda folder: edit(folder, vocab_size=...),

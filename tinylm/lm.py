@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from typing import Any
 
@@ -15,11 +15,20 @@ from tinylm.autograd import no_grad
 from tinylm.data import Progress, open_corpus, tokenize_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
-from tinylm.formats import open_model, save_model
-from tinylm.inference import Sampler, first_ids, generate, log_probabilities, next_logits, probabilities, window_start
-from tinylm.models import CausalLanguageModel
+from tinylm.formats import Pooling, open_model, read_pooling, save_model
+from tinylm.inference import (
+    Sampler,
+    first_ids,
+    generate,
+    log_probabilities,
+    next_logits,
+    probabilities,
+    sentence_vectors,
+    window_start,
+)
+from tinylm.models import Encoder, EncoderDecoder
 from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
-from tinylm.text import Tokenizer
+from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 
 __all__ = ["LM", "Candidate", "Score", "load"]
 
@@ -52,17 +61,22 @@ class Score:
 class LM:
     """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
 
-    def __init__(self, get_model: Callable[[], CausalLanguageModel], get_tokenizer: Callable[[], Tokenizer]):
-        self._get_model, self._get_tokenizer = get_model, get_tokenizer
+    def __init__(
+        self,
+        get_model: Callable[[], Any],
+        get_tokenizer: Callable[[], Tokenizer],
+        get_pooling: Callable[[], Pooling] = Pooling,
+    ):
+        self._get_model, self._get_tokenizer, self._get_pooling = get_model, get_tokenizer, get_pooling
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> LM:
         """Open a model: see `load`."""
         source = open_model(path)
-        return cls(source.build, source.tokenizer)
+        return cls(source.build, source.tokenizer, partial(read_pooling, source.path))
 
     @cached_property
-    def model(self) -> CausalLanguageModel:
+    def model(self) -> Any:
         """The Module, built and its weights mapped when first asked for."""
         return self._get_model()
 
@@ -112,13 +126,43 @@ class LM:
         if piece := pieces.end():
             yield piece
 
-    def logits(self, ids: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
-        """The logits of the token after each one: (B, T) ids to (B, T, V) float32."""
-        array = np.asarray(ids)
-        if array.ndim != 2 or array.dtype.kind not in "iu":
-            raise TypeError(f"logits: expected ids of shape (B, T), received {array.dtype} of shape {array.shape}")
+    def logits(
+        self,
+        input_ids: Sequence[Sequence[int]] | np.ndarray,
+        attention_mask: Sequence[Sequence[int]] | np.ndarray | None = None,
+        decoder_input_ids: Sequence[Sequence[int]] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The logits (B, T, V) float32 of the token after each one, or of a masked language model, at each place.
+
+        input_ids: (B, T). attention_mask: (B, T), 0 for padding. decoder_input_ids: (B, T), what the decoder of an
+        encoder-decoder reads, for which input_ids are the source. An encoder with another head gives what that gives.
+        """
+        ids = _ids("input_ids", input_ids)
+        mask = None if attention_mask is None else _ids("attention_mask", attention_mask) != 0
+        if mask is not None and mask.shape != ids.shape:
+            raise ValueError(f"logits: attention_mask has shape {mask.shape}, expected that of input_ids, {ids.shape}")
+        two = isinstance(self.model, EncoderDecoder)
+        if two != (decoder_input_ids is not None):
+            raise TypeError(f"logits: {self.model.architecture} takes {'' if two else 'no '}decoder_input_ids")
+        targets = (_ids("decoder_input_ids", decoder_input_ids),) if two else ()
         with no_grad():
-            return self.model(array).data
+            return self.model(ids, *targets, key_mask=mask).data.astype(np.float32, copy=False)
+
+    def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> np.ndarray:
+        """The vectors (N, C) float32 of N texts by an encoder, pooled as its folder says; see `sentence_vectors`.
+
+        Where the folder says nothing, each is the mean of the hidden states of a text's tokens.
+        """
+        if isinstance(texts, str):
+            raise TypeError("embed: expected a sequence of texts, received one text")
+        if not isinstance(self.model, Encoder):
+            raise TinylmError(f"{self.model.architecture} is no encoder, which is what makes vectors of texts")
+        if not isinstance(self.tokenizer, PipelineTokenizer):
+            raise TinylmError(f"{self.tokenizer!r} puts no special tokens around a text, as an encoder needs them")
+        pooling = self._get_pooling()
+        longest = Truncation(min(pooling.max_tokens or self.model.context, self.model.context))
+        rows = [self.tokenizer.inputs(text, truncation=longest, padding=None).ids for text in texts]
+        return sentence_vectors(self.model, rows, pooling, batch_size=batch_size)
 
     def next(self, text: str, k: int = 10) -> list[Candidate]:
         """The k most likely tokens after a text, the most likely first."""
@@ -160,6 +204,13 @@ class LM:
         if not len(ids):
             raise TinylmError("the text is empty; give at least one character")
         return ids
+
+
+def _ids(name: str, values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 2 or array.dtype.kind not in "iub":
+        raise TypeError(f"logits: expected {name} of shape (B, T), received {array.dtype} of shape {array.shape}")
+    return array
 
 
 def load(path: str | PathLike[str]) -> LM:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,12 +14,12 @@ pytestmark = [
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from families import DECODERS, IDS, MASK, in_ours, measure, our_decoder, their_decoder  # noqa: E402
+from families import CASES, DECODERS, ENCODER_DECODERS, IDS, KINDS, MASK, TARGETS, in_ours, measure  # noqa: E402
+from float64 import in_float64  # noqa: E402
 
 from tinylm.autograd import no_grad  # noqa: E402
 from tinylm.formats import save_model  # noqa: E402
 from tinylm.inference import generate  # noqa: E402
-from tinylm.nn import Initializer  # noqa: E402
 
 EPS32 = float(np.finfo(np.float32).eps)
 
@@ -30,29 +32,31 @@ def assert_close(found: dict[str, dict[str, float]]) -> None:
         assert difference <= 3 * found["own float32"][kind] + 4 * EPS32, (kind, found)
 
 
-@pytest.mark.parametrize("name", DECODERS)
-def test_a_decoder_computes_and_learns_what_it_does_in_transformers(name: str) -> None:
-    assert_close(measure(DECODERS[name], their_decoder, our_decoder))
+@pytest.mark.parametrize("name", CASES)
+def test_a_model_computes_and_learns_what_it_does_in_transformers(name: str) -> None:
+    assert_close(measure(CASES[name], *KINDS[name]))
 
 
-@pytest.mark.parametrize("name", DECODERS)
-def test_a_decoder_saved_here_gives_the_same_logits_in_transformers(tmp_path, name: str) -> None:
-    case = DECODERS[name]
-    loaded = in_ours(case, case.build())
-    ours = type(loaded)(loaded.config, Initializer(1))
+@pytest.mark.parametrize("name", CASES)
+def test_a_model_saved_here_gives_the_same_logits_in_transformers(tmp_path, name: str) -> None:
+    case = CASES[name]
+    ours = in_ours(case, case.build())
     for seed, parameter in enumerate(ours.parameters()):
-        parameter.data = parameter.data + 0.2 * np.random.default_rng(seed).standard_normal(
-            parameter.shape, dtype=np.float32
-        )
+        parameter.data += 0.2 * np.random.default_rng(seed).standard_normal(parameter.shape, dtype=np.float32)
     save_model(tmp_path, ours)
-    theirs, report = getattr(transformers, case.model).from_pretrained(tmp_path, output_loading_info=True)
+    targets = {"decoder_input_ids": torch.tensor(TARGETS)} if name in ENCODER_DECODERS else {}
+    with in_float64(case.family), torch.no_grad():
+        theirs, report = getattr(transformers, case.model).from_pretrained(tmp_path, output_loading_info=True)
+        theirs = theirs.double().eval()
+        seen = theirs(torch.tensor(IDS), attention_mask=torch.tensor(MASK.astype(int)), **targets)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
-    with torch.no_grad():
-        logits = theirs.eval()(torch.tensor(IDS), attention_mask=torch.tensor(MASK.astype(int))).logits.numpy()
+    logits = (seen.logits if "logits" in seen else torch.stack([seen.start_logits, seen.end_logits], -1)).numpy()
+    ours.astype(np.float64)
     with no_grad():
-        found = ours(IDS, key_mask=MASK).data
-    assert np.abs(found - logits)[MASK].max() < 1e-5 * np.abs(logits).max()
+        found = (ours(IDS, TARGETS, MASK) if targets else ours(IDS, key_mask=MASK)).data
+    counted = MASK if logits.shape[:2] == MASK.shape else slice(None)
+    assert np.abs(found - logits)[counted].max() < 1e-12 * np.abs(logits).max()
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -67,3 +71,32 @@ def test_greedy_generation_writes_the_same_tokens_with_a_cache_and_without(name:
     for use_cache in (True, False):
         found = generate(ours, prompt[0], lambda logits: int(logits.argmax()), max_tokens=12, use_cache=use_cache)
         assert list(found) == expected
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_greedy_translation_writes_the_same_tokens_with_a_cache_and_without(name: str) -> None:
+    case = ENCODER_DECODERS[name]
+    theirs = case.build().float()
+    ours = in_ours(case, theirs)
+    start = theirs.config.decoder_start_token_id
+    theirs.generation_config.forced_eos_token_id = theirs.generation_config.bad_words_ids = None
+    settings = {
+        "do_sample": False,
+        "num_beams": 1,
+        "use_cache": False,
+        "max_new_tokens": 12,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+    }
+    with torch.no_grad():
+        expected = theirs.generate(torch.tensor(IDS[:1]), decoder_start_token_id=start, **settings)[0, 1:].tolist()
+    given = ours.given(IDS[:1])
+    for use_cache in (True, False):
+        found = generate(given, [start], lambda logits: int(logits.argmax()), max_tokens=12, use_cache=use_cache)
+        assert list(found) == expected
+
+
+def test_the_table_of_the_documentation_has_a_row_for_every_model() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = text.partition("test_families.py`")[0].partition("families.py -->")[2].splitlines()
+    assert [row.split("|")[1].strip() for row in rows if row.startswith("| ")][1:] == list(CASES)

@@ -7,7 +7,7 @@ from tinylm_kernels import array_module
 
 from .tensor import differentiable, is_recorded
 
-__all__ = ["cross_entropy", "linear_cross_entropy", "nll_loss"]
+__all__ = ["binary_cross_entropy", "cross_entropy", "linear_cross_entropy", "nll_loss"]
 
 
 @differentiable
@@ -52,6 +52,19 @@ def cross_entropy(
         return dlogits.reshape(logits.shape), None, None
 
     return _reduced(losses, targets, reduction, divisor), pullback
+
+
+@differentiable
+def binary_cross_entropy(logits, targets):
+    """The mean over all elements of -y ln p - (1 - y) ln(1 - p), p = 1 / (1 + e^-x), for logits x and targets y.
+
+    targets: floats of the shape of the logits, from 0 to 1. No gradient flows to them.
+    """
+    xp = array_module(logits)
+    power = xp.exp(-xp.abs(logits))  # of the smaller side, which cannot overflow
+    losses = xp.maximum(logits, 0) - logits * targets + xp.log1p(power)
+    p = xp.where(logits < 0, power, 1) / (1 + power)
+    return xp.asarray(losses.mean()), lambda dy: ((p - targets) * (dy / logits.size), None)
 
 
 def linear_cross_entropy(

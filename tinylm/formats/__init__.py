@@ -3,18 +3,21 @@
 from .convert import CONVERSIONS, DTYPES, convert
 from .model_folder import load_model, open_folder, read_model_config, save_model
 from .opening import MODEL_FILES, open_model
+from .pooling import Pooling, read_pooling
 from .safetensors import read_metadata, read_safetensors, write_safetensors
 
 __all__ = [
     "CONVERSIONS",
     "DTYPES",
     "MODEL_FILES",
+    "Pooling",
     "convert",
     "load_model",
     "open_folder",
     "open_model",
     "read_metadata",
     "read_model_config",
+    "read_pooling",
     "read_safetensors",
     "save_model",
     "write_safetensors",

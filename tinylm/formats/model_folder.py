@@ -23,7 +23,7 @@ import numpy as np
 
 from tinylm.errors import FileFormatError
 from tinylm.files import read_json, write_atomically
-from tinylm.models import FAMILIES, CausalLanguageModel
+from tinylm.models import FAMILIES, Model
 from tinylm.text import Tokenizer, find_tokenizer_file, load_tokenizer
 
 from .sharded import INDEX, SINGLE, read_weights, write_weights
@@ -32,12 +32,13 @@ from .tensors import StoredArray, Tensors, as_dtype
 
 __all__ = ["load_model", "open_folder", "read_model_config", "save_folder", "save_model"]
 
+SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 PICKLES = ("pytorch_model.bin", "*.pt", "*.bin", "*.pth", "*.ckpt")
 
 
 def save_model(
     folder: str | PathLike[str],
-    model: CausalLanguageModel,
+    model: Model,
     tokenizer: Tokenizer | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
@@ -79,7 +80,7 @@ def _write_folder(
     provenance: Mapping[str, Any] | None,
 ) -> None:
     path.mkdir(parents=True, exist_ok=True)
-    special = {name: settings[name] for name in ("bos_token_id", "eos_token_id") if settings.get(name) is not None}
+    special = {name: settings[name] for name in SPECIAL_TOKENS if settings.get(name) is not None}
     _write_json(path / "config.json", settings)
     _write_json(path / "generation_config.json", special)
     _write_json(path / "tinylm.json", dict(provenance or {}))
@@ -99,7 +100,7 @@ def open_folder(folder: str | PathLike[str]) -> ModelSource:
     return ModelSource(path, path / "config.json", weights, settings, read_weights(path), tokenizer)
 
 
-def load_model(folder: str | PathLike[str]) -> CausalLanguageModel:
+def load_model(folder: str | PathLike[str]) -> Model:
     """The model of a folder, in evaluation mode and float32, its weights memory-mapped where they are float32.
 
     Raises FileFormatError naming the file and the reason for everything that cannot be trusted.

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinylm.autograd import Parameter
 from tinylm.errors import FileFormatError, TinylmError
-from tinylm.models import FAMILIES, CausalLanguageModel
+from tinylm.models import FAMILIES, Model
 from tinylm.nn import Initializer
 from tinylm.text import Tokenizer
 from tinylm_kernels.packed import PACKED
@@ -54,7 +54,7 @@ class ModelSource:
         return cls(path, path, path, settings, tensors, get_tokenizer)
 
     @property
-    def family(self) -> type[CausalLanguageModel]:
+    def family(self) -> type[Model]:
         """The class of the model. Raises FileFormatError for a model_type that is not known here."""
         name = self.settings.get("model_type")
         if not isinstance(name, str) or name not in FAMILIES:
@@ -67,7 +67,7 @@ class ModelSource:
             raise FileFormatError(self.path, "holds no tokenizer")
         return self.get_tokenizer()
 
-    def empty_model(self) -> CausalLanguageModel:
+    def empty_model(self) -> Model:
         """The Module that the settings describe, its parameters zeros that take no memory.
 
         Raises FileFormatError for settings that are missing, wrong or not supported, or that ask for more than the file
@@ -85,13 +85,19 @@ class ModelSource:
         except (TinylmError, OverflowError, ZeroDivisionError) as error:
             raise FileFormatError(self.settings_path, str(error)) from None
 
-    def checked_tensors(self, model: CausalLanguageModel) -> dict[str, StoredTensor]:
+    def checked_tensors(self, model: Model) -> dict[str, StoredTensor]:
         """The tensors that make up the model, by the names its `folder_names` gives; none of them is read.
 
         Raises FileFormatError naming those that are missing, unknown, of another shape or no floating numbers.
         """
-        names = {full: name for name in self.tensors if (full := model.full_name(name)) is not None}
-        stored = {full: self.tensors.stored(name) for full, name in names.items()}
+        names = [
+            name for name in self.tensors if not name.startswith(model.skipped) and not name.endswith(model.skipped)
+        ]
+        stored = {model.full_name(name): self.tensors.stored(name) for name in names}
+        for copy, name in model.copies.items():  # either may be there, or both
+            for missing, there in ((name, copy), (copy, name)):
+                if missing not in stored and there in stored:
+                    stored[missing] = stored[there]
         shapes = _expected_shapes(model)
         problems = [f"{name} is missing" for name in shapes if name not in stored]
         for name, tensor in stored.items():
@@ -107,7 +113,7 @@ class ModelSource:
             raise FileFormatError(self.weights_path, message)
         return {name: stored[name] for name in shapes}
 
-    def build(self) -> CausalLanguageModel:
+    def build(self) -> Model:
         """The Module in evaluation mode and float32, its weights memory-mapped where the file holds float32.
 
         Raises FileFormatError naming the file and the reason for everything that cannot be trusted.
@@ -127,7 +133,7 @@ class ModelSource:
             raise FileFormatError(self.weights_path, str(error)) from None
 
 
-def _expected_shapes(model: CausalLanguageModel) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(model: Model) -> dict[str, tuple[int, ...]]:
     """For each tensor of a folder the shape that the model's parameter needs."""
     parameters = dict(model.named_parameters())
     shapes: dict[str, tuple[int, ...]] = {}

@@ -2,5 +2,15 @@
 
 from .generation import first_ids, generate, log_probabilities, next_logits, window_start
 from .sampling import Sampler, probabilities
+from .sentence_vectors import sentence_vectors
 
-__all__ = ["Sampler", "first_ids", "generate", "log_probabilities", "next_logits", "probabilities", "window_start"]
+__all__ = [
+    "Sampler",
+    "first_ids",
+    "generate",
+    "log_probabilities",
+    "next_logits",
+    "probabilities",
+    "sentence_vectors",
+    "window_start",
+]

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from .bart import Bart, BartConfig, Marian, MarianConfig
 from .base import Model
+from .bert import Bert, BertConfig, DistilBert, DistilBertConfig
+from .encoder import Encoder
+from .encoder_decoder import EncoderDecoder
 from .gpt2 import GPT2, GPT2Config
 from .gpt_neox import GPTNeoX, GPTNeoXConfig
 from .language_model import CausalLanguageModel
 from .llama import Llama, LlamaConfig, Mistral, MistralConfig, Qwen2, Qwen2Config
 from .recurrent import GRUConfig, GRULanguageModel, LSTMConfig, LSTMLanguageModel
 from .stored import Stored
+from .t5 import T5, T5Config
 
 __all__ = [
     "FAMILIES",
     "GPT2",
+    "T5",
+    "Bart",
+    "BartConfig",
+    "Bert",
+    "BertConfig",
     "CausalLanguageModel",
+    "DistilBert",
+    "DistilBertConfig",
+    "Encoder",
+    "EncoderDecoder",
     "GPT2Config",
     "GPTNeoX",
     "GPTNeoXConfig",
@@ -23,15 +37,28 @@ __all__ = [
     "LSTMLanguageModel",
     "Llama",
     "LlamaConfig",
+    "Marian",
+    "MarianConfig",
     "Mistral",
     "MistralConfig",
     "Model",
     "Qwen2",
     "Qwen2Config",
     "Stored",
+    "T5Config",
 ]
 
+DECODERS: tuple[type[CausalLanguageModel], ...] = (
+    GPT2,
+    Llama,
+    Mistral,
+    Qwen2,
+    GPTNeoX,
+    LSTMLanguageModel,
+    GRULanguageModel,
+)
+ENCODERS: tuple[type[Model], ...] = (Bert, DistilBert)
+ENCODER_DECODERS: tuple[type[Model], ...] = (Bart, Marian, T5)
+
 # By the model_type of their config.json.
-FAMILIES: dict[str, type[CausalLanguageModel]] = {
-    family.model_type: family for family in (GPT2, Llama, Mistral, Qwen2, GPTNeoX, LSTMLanguageModel, GRULanguageModel)
-}
+FAMILIES: dict[str, type[Model]] = {family.model_type: family for family in (*DECODERS, *ENCODERS, *ENCODER_DECODERS)}

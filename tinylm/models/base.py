@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from tinylm.errors import TinylmError
@@ -18,15 +19,17 @@ class Model(Module):
     """A module with a config, which a model folder can hold.
 
     model_type, architecture: what config.json calls the family and the class. unsupported: settings of Hugging Face's
-    that would change the result, with the one value that is computed here. copies: tensors of a folder that repeat
-    others where weights are tied.
+    that would change the result, with the one value that is computed here. copies: tensors that a folder may hold as
+    well, or instead, for the same numbers, each with the one that counts. skipped: how the names of tensors begin or
+    end that are read over: constants, and the heads of other tasks.
     """
 
     model_type: ClassVar[str]
     config_class: ClassVar[type]
     architecture: str
-    unsupported: ClassVar[Mapping[str, Any]] = {}
-    copies: ClassVar[tuple[str, ...]] = ("lm_head.weight",)
+    unsupported: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    copies: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    skipped: tuple[str, ...] = ()
     config: Any
 
     def __init__(self, config: Any, init: Initializer):
@@ -36,15 +39,19 @@ class Model(Module):
         """For each of our parameters where it lies in a model folder."""
         return {name: Stored((name,)) for name, _ in self.named_parameters()}
 
-    @classmethod
-    def full_name(cls, stored: str) -> str | None:
-        """The name that `folder_names` uses for a tensor of a folder; None for one that is no parameter."""
+    def full_name(self, stored: str) -> str:
+        """The name that `folder_names` uses for a tensor of a folder, where folders differ."""
         return stored
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Self:
         """A model from the settings of a config.json. Raises TinylmError for what is missing, wrong or unsupported."""
+        return cls(cls.read_config(settings), init)
+
+    @classmethod
+    def read_config(cls, settings: Mapping[str, Any]) -> Any:
+        """The config from the settings of a config.json; raises as `from_settings` does."""
         for name, supported in cls.unsupported.items():
             if settings.get(name, supported) != supported:
                 raise TinylmError(f"{cls.__name__} config: {name}={settings[name]} is not supported, only {supported}")
-        return cls(read_config(cls.config_class, settings), init)
+        return read_config(cls.config_class, settings)

@@ -68,6 +68,8 @@ class GPT2(CausalTransformer):
     model_type = "gpt2"
     config_class = GPT2Config
     architecture = "GPT2LMHeadModel"
+    copies = MappingProxyType({"lm_head.weight": "transformer.wte.weight"})
+    skipped = (".attn.bias", ".attn.masked_bias")  # the constant causal mask in older files
     unsupported = MappingProxyType(
         {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False}
     )
@@ -111,10 +113,7 @@ class GPT2(CausalTransformer):
     def folder_names(self) -> dict[str, Stored]:
         return stored_names(self, NAMES, transposed=TRANSPOSED)
 
-    @classmethod
-    def full_name(cls, stored: str) -> str | None:
-        if stored.endswith((".attn.bias", ".attn.masked_bias")):  # the constant causal mask in older files
-            return None
+    def full_name(self, stored: str) -> str:
         return stored if stored.startswith(("transformer.", "lm_head.")) else f"transformer.{stored}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,8 @@ class GPTNeoX(CausalTransformer):
     model_type = "gpt_neox"
     config_class = GPTNeoXConfig
     architecture = "GPTNeoXForCausalLM"
-    copies = ("embed_out.weight",)
+    copies = MappingProxyType({"embed_out.weight": "gpt_neox.embed_in.weight"})
+    skipped = (".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq")  # constants in older files
 
     def __init__(self, config: GPTNeoXConfig, init: Initializer):
         super().__init__(config, init)
@@ -109,10 +111,7 @@ class GPTNeoX(CausalTransformer):
     def folder_names(self) -> dict[str, Stored]:
         return stored_names(self, NAMES, heads={"blocks.*.attention.qkv": self.config.num_attention_heads})
 
-    @classmethod
-    def full_name(cls, stored: str) -> str | None:
-        if stored.endswith((".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq")):
-            return None  # constants in older files
+    def full_name(self, stored: str) -> str:
         return "embed_out.weight" if stored == "lm_head.weight" else stored  # as transformers 5 calls it
 
     @classmethod

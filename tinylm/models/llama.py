@@ -115,6 +115,8 @@ class Llama(CausalTransformer):
     config_class = LlamaConfig
     architecture = "LlamaForCausalLM"
     unsupported = MappingProxyType({"pretraining_tp": 1})
+    copies = MappingProxyType({"lm_head.weight": "model.embed_tokens.weight"})
+    skipped = (".rotary_emb.inv_freq",)  # a constant in older files
     qkv_bias: ClassVar[bool] = False  # whether the family has these biases, whatever attention_bias says
 
     def __init__(self, config: LlamaConfig, init: Initializer):
@@ -155,10 +157,6 @@ class Llama(CausalTransformer):
 
     def folder_names(self) -> dict[str, Stored]:
         return stored_names(self, NAMES)
-
-    @classmethod
-    def full_name(cls, stored: str) -> str | None:
-        return None if stored.endswith("rotary_emb.inv_freq") else stored  # a constant in older files
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Llama:

@@ -12,6 +12,7 @@ from .linear import FusedLinear, Linear
 from .lstm import LSTM
 from .module import Module
 from .recurrent import Recurrent, RecurrentState
+from .relative_bias import RelativeBias
 from .rms_norm import RMSNorm
 from .rotary import Rotary
 from .transformer import CrossBlock, ParallelBlock, TransformerBlock
@@ -36,6 +37,7 @@ __all__ = [
     "RMSNorm",
     "Recurrent",
     "RecurrentState",
+    "RelativeBias",
     "Rotary",
     "SwiGLU",
     "TransformerBlock",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import tinylm_kernels as K
@@ -97,7 +99,7 @@ class MultiHeadAttention(Module):
         self.head_width = head_width or channels // heads
         self.value_width = value_width or self.head_width
         self.rotary = rotary
-        self.sight = {"causal": causal, "window": window, "scale": scale}
+        self.sight: dict[str, Any] = {"causal": causal, "window": window, "scale": scale}
         parts = heads * self.head_width, self.kv_heads * self.head_width, self.kv_heads * self.value_width
         self.qkv = FusedLinear(channels, parts, init, std=std, bias=qkv_bias)
         self.projection = Linear(heads * self.value_width, channels, init, std=projection_std, bias=projection_bias)

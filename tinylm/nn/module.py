@@ -117,7 +117,7 @@ class Module:
 
     def num_parameters(self) -> int:
         """How many numbers are trained; tied ones count once."""
-        return sum(parameter.size for parameter in self.parameters())
+        return sum(parameter.size for parameter in self.parameters() if parameter.requires_grad)
 
     def summary(self) -> str:
         """A table of all parameters: name, shape, count, and the total with its size in memory."""

@@ -10,14 +10,15 @@ from tinylm.data import Corpus, Progress, builtin_corpus, open_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
 from tinylm.models import (
-    FAMILIES,
     GPT2,
     CausalLanguageModel,
     GPT2Config,
     GPTNeoX,
     GPTNeoXConfig,
+    GRULanguageModel,
     Llama,
     LlamaConfig,
+    LSTMLanguageModel,
 )
 from tinylm.nn import Initializer
 from tinylm.optim import EMA, make_optimizer, make_schedule
@@ -125,7 +126,7 @@ def _build_gpt2(settings: TrainSettings, vocab_size: int) -> GPT2:
 
 
 def _build_recurrent(settings: TrainSettings, vocab_size: int) -> CausalLanguageModel:
-    family = FAMILIES[settings.model]
+    family = LSTMLanguageModel if settings.model == "lstm" else GRULanguageModel
     config = family.config_class(
         vocab_size=vocab_size,
         embedding_size=settings.embedding,
