@@ -3,9 +3,11 @@
 from .batches import IGNORE, LanguageModelBatches
 from .continued import ContinuedBatches
 from .corpora import Corpus, Omissions, builtin_corpus, open_corpus
+from .masking import mask_tokens
 from .mixture import Batches, MixedBatches
 from .packing import PackedBatches
 from .readers import READERS, TEXT_SUFFIXES
+from .span_corruption import corrupt_spans, corrupted_batch
 from .statistics import CorpusStatistics, LengthDistribution, TokenStatistics, measure_corpus, measure_tokens
 from .survey import Progress, Survey
 from .tokenizing import tokenize_corpus
@@ -31,6 +33,9 @@ __all__ = [
     "TokenSplit",
     "TokenStatistics",
     "builtin_corpus",
+    "corrupt_spans",
+    "corrupted_batch",
+    "mask_tokens",
     "measure_corpus",
     "measure_tokens",
     "open_corpus",
