@@ -27,7 +27,7 @@ def mask_tokens(
     """(inputs, targets), both (B, T): of each row a share of `rate` is to be predicted, elsewhere targets are IGNORE.
 
     Of what is chosen, 80 % become mask_id, 10 % a random token and 10 % stay. special: (B, T) bool, tokens that are
-    never chosen, such as padding. begins: (B, T) bool, where a word begins: words are then chosen, and hidden, as a whole.
+    never chosen, such as padding. begins: (B, T) bool, where a word begins: words are then chosen as a whole.
     A row is a function of (seed, step, its number in the global batch) and its ids: slices of a batch that say where
     they begin, by first_row, see what the whole does. Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1.
     """

@@ -27,9 +27,9 @@ def corrupt_spans(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(source, target) of one text (T,): a left-out span is a sentinel in the source, and follows it in the target.
 
-    end_id ends both. sentinels: the ids that stand for spans, in their order; a text has no more spans than there are of them. rate: the
-    share of tokens that is left out; mean_length: of a span. A function of (seed, step, row) and the text.
-    Source: Raffel et al. 2020, arXiv:1910.10683, section 3.1.4.
+    end_id ends both. sentinels: the ids that stand for spans, in their order; a text has no more spans than there are
+    of them. rate: the share of tokens that is left out; mean_length: of a span. A function of (seed, step, row) and the
+    text. Source: Raffel et al. 2020, arXiv:1910.10683, section 3.1.4.
     """
     if len(ids) < 2 or not sentinels or not 0 < rate < 1 or mean_length < 1:
         raise TinylmError(
