@@ -16,7 +16,9 @@ from .layer_norm import layer_norm, layer_norm_backward
 from .linear import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 from .linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_gradients, rows_at_once
 from .lstm import lstm, lstm_backward
+from .matmul_bfloat16 import matmul_bfloat16
 from .pool import Pool, empty, empty_like, release_memory, use_pool
+from .precision import PRECISIONS, precision, why_not_bfloat16
 from .registry import Implementation, Kernel, all_kernels, use
 from .rms_norm import rms_norm, rms_norm_backward
 from .rope import rope
@@ -25,6 +27,7 @@ from .swiglu import silu, silu_backward, swiglu, swiglu_backward
 
 __all__ = [
     "IGNORE",
+    "PRECISIONS",
     "Implementation",
     "Kernel",
     "Pool",
@@ -56,6 +59,8 @@ __all__ = [
     "linear_cross_entropy_with_gradients",
     "lstm",
     "lstm_backward",
+    "matmul_bfloat16",
+    "precision",
     "release_memory",
     "rms_norm",
     "rms_norm_backward",
@@ -70,4 +75,5 @@ __all__ = [
     "swiglu_backward",
     "use",
     "use_pool",
+    "why_not_bfloat16",
 ]

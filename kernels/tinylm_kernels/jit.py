@@ -19,7 +19,9 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.codegen import get_host_cpu_features
 
 from .cache import cache_folder
 from .pool import empty
@@ -32,6 +34,7 @@ __all__ = [
     "Twins",
     "as_carray",
     "as_rows",
+    "compiles_for",
     "deliver",
     "jit",
     "kernel_cache_folder",
@@ -71,6 +74,17 @@ def kernel_cache_folder() -> Path | None:
     except OSError:
         return None
     return folder
+
+
+def compiles_for(feature: str) -> bool:
+    """Whether kernels are compiled for a processor with this LLVM feature, such as "avx512f".
+
+    As far as Numba's settings tell: NUMBA_CPU_NAME hides the features.
+    """
+    features = config.CPU_FEATURES
+    if features is None:
+        features = get_host_cpu_features() if config.CPU_NAME is None else ""
+    return f"+{feature}" in features.split(",")
 
 
 class _Locator:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import config
-from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-from .jit import jit
+from .jit import compiles_for, jit
 from .vectors import (
     F32,
     FLAGS,
@@ -40,7 +38,6 @@ __all__ = [
     "ROWS",
     "SPLIT",
     "aligned",
-    "has_32_registers",
     "pack",
     "pack_transposed",
     "product",
@@ -52,20 +49,27 @@ ALL = np.int64(1 << 40)  # a shift beyond any index, for `product`
 REPLACE, ADD = np.bool_(False), np.bool_(True)  # what `product` does to c
 
 
-def has_32_registers() -> bool:
-    """Whether the code is for AVX-512, as far as Numba's settings tell: NUMBA_CPU_NAME hides the features."""
-    if config.CPU_FEATURES is not None:
-        return "+avx512f" in config.CPU_FEATURES
-    return config.CPU_NAME is None and "+avx512f" in get_host_cpu_features()
-
-
 # The register tile is ROWS x PANEL floats, each the sum of SPLIT partial ones that take the terms in turn: two of
 # half the length have a smaller rounding error, and more sums hide the latency of a multiply-add. 16 vectors of
 # sums fill half of the 32 registers of AVX-512; with the 16 registers of 8 floats of AVX2 there are 8, in 4 vectors.
 # Both reach 110 GFLOP/s on a Zen 4 core, whose peak is about 118.
-ROWS, PANEL, SPLIT = (4, 32, 2) if has_32_registers() else (4, 16, 1)
+ROWS, PANEL, SPLIT = (4, 32, 2) if compiles_for("avx512f") else (4, 16, 1)
 # So many terms are summed at a time, and then added to what there is: the part of b that they need stays in the cache.
 CHAIN = np.int64(128)
+
+
+def emit_transpose(builder, block):
+    """The transpose of a block of 16 vectors, in four rounds that exchange its parts of 8, 4, 2 and 1 numbers."""
+    block = list(block)
+    for size in (8, 4, 2, 1):  # of the rows n and n + size
+        low = [i if not i & size else LANES + i - size for i in range(LANES)]
+        high = [i + size if not i & size else LANES + i for i in range(LANES)]
+        for n in range(LANES):
+            if not n & size:
+                a, b = block[n], block[n + size]
+                block[n] = builder.shuffle_vector(a, b, ir.Constant(LANES_I32, low))
+                block[n + size] = builder.shuffle_vector(a, b, ir.Constant(LANES_I32, high))
+    return block
 
 
 @intrinsic
@@ -85,15 +89,7 @@ def transpose(typingctx, source, source_row, rows, columns, target, target_row, 
             row = builder.select(builder.icmp_signed("<", row, last), row, last)
             address = builder.add(source, builder.mul(row, source_row))
             block.append(builder.fmul(emit_load_some(builder, address, columns), scale))
-        # Four rounds that exchange sub-blocks of 8, 4, 2 and 1 between the rows n and n + size.
-        for size in (8, 4, 2, 1):
-            low = [i if not i & size else LANES + i - size for i in range(LANES)]
-            high = [i + size if not i & size else LANES + i for i in range(LANES)]
-            for n in range(LANES):
-                if not n & size:
-                    a, b = block[n], block[n + size]
-                    block[n] = builder.shuffle_vector(a, b, ir.Constant(LANES_I32, low))
-                    block[n + size] = builder.shuffle_vector(a, b, ir.Constant(LANES_I32, high))
+        block = emit_transpose(builder, block)
         for n in range(LANES):
             address = builder.add(target, builder.mul(ir.Constant(I64, n), target_row))
             builder.store(block[n], pointer_to(builder, address, VECTOR), align=4)

@@ -1,7 +1,8 @@
-"""The linear layer: NumPy's matrix product, on top of what is added to it.
+"""The linear layer: the matrix product of the precision in force, with what is added to it.
 
-The BLAS behind `np.matmul` is as fast as a matrix product gets on a CPU; see `blas` for how it is called. It adds to
-what is there as fast as it overwrites, so the bias and the residual are put there first: one pass over the result less.
+In float32 the BLAS behind `np.matmul` is as fast as a matrix product gets on a CPU; see `blas` for how it is called. It
+adds to what is there as fast as it overwrites, so the bias and the residual are put there first: one pass over the
+result less. In bfloat16 they join where the product writes its result.
 """
 
 import numpy as np
@@ -9,6 +10,8 @@ from numba import prange
 
 from ..blas import matmul
 from ..jit import Twins, as_carray, as_rows, deliver, jit, room_for
+from ..matmul_bfloat16 import matmul_bfloat16
+from ..precision import current_precision
 from .reference import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 
 # Parts of the rows, whose sums are added up at the end in their order: the same for any number of threads; of
@@ -36,37 +39,49 @@ def _fill_with_bias(y, bias):
             row[j] = bias[j]
 
 
-@linear.implement("numba", dtypes=("float32",))
-def linear_numba(x, weight, bias=None, residual=None, *, out=None):
-    y = room_for(out, (*x.shape[:-1], weight.shape[0]))
-    rows = y.reshape(-1, weight.shape[0])
+def _float32_product(a, b, bias=None, residual=None, *, out):
     if residual is not None and bias is not None:
-        _fill(y.size // LIGHT, rows, as_carray(bias), as_rows(residual))
+        _fill(out.size // LIGHT, out, as_carray(bias), as_carray(residual))
     elif bias is not None:
-        _fill_with_bias(y.size // LIGHT, rows, as_carray(bias))
-    elif residual is not None and y is not residual:
-        y[...] = residual
-    matmul(_rows(x), weight.T, rows, accumulate=bias is not None or residual is not None)
-    return deliver(y, out)
+        _fill_with_bias(out.size // LIGHT, out, as_carray(bias))
+    elif residual is not None and residual is not out:
+        out[...] = residual
+    matmul(a, b, out, accumulate=bias is not None or residual is not None)
+
+
+# a b + bias + residual, of matrices, in each precision.
+PRODUCTS = {"float32": _float32_product, "bfloat16": matmul_bfloat16}
+
+
+def _product(*arrays, out):
+    PRODUCTS[current_precision()](*arrays, out=out)
 
 
 def _rows(x):
     return x.reshape(-1, x.shape[-1])
 
 
+@linear.implement("numba", dtypes=("float32",))
+def linear_numba(x, weight, bias=None, residual=None, *, out=None):
+    y = room_for(out, (*x.shape[:-1], weight.shape[0]))
+    rows = _rows(y)
+    addend = None if residual is None else rows if y is residual else as_rows(residual)
+    _product(_rows(x), weight.T, bias, addend, out=rows)
+    return deliver(y, out)
+
+
 @linear_backward_input.implement("numba", dtypes=("float32",))
 def linear_backward_input_numba(dy, weight, *, out=None):
     dx = room_for(out, (*dy.shape[:-1], weight.shape[1]))
-    matmul(_rows(dy), weight, _rows(dx))
+    _product(_rows(dy), weight, out=_rows(dx))
     return deliver(dx, out)
 
 
 @linear_backward_weight.implement("numba", dtypes=("float32",))
 def linear_backward_weight_numba(dy, x, *, out=None, accumulate=False):
     dw = room_for(out, (dy.shape[-1], x.shape[-1]))
-    if accumulate and dw is not out:
-        dw[...] = out
-    matmul(_rows(dy).T, _rows(x), dw, accumulate=accumulate)
+    addend = None if not accumulate else dw if dw is out else as_carray(out)
+    _product(_rows(dy).T, _rows(x), None, addend, out=dw)
     return deliver(dw, out)
 
 
