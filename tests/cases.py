@@ -276,6 +276,12 @@ def linear_backward_bias(d):
     return Case((d.array(*d.rows(), d.size()),))
 
 
+@case
+def matmul_bfloat16(d):
+    M, K, N = d.size(), d.choice(d.size(), 0), d.size()
+    return Case((d.array(M, K), d.array(K, N), d.choice(d.array(N), None), d.choice(d.array(M, N), None)))
+
+
 # Embedding and dropout
 
 

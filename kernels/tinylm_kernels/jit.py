@@ -81,9 +81,10 @@ def compiles_for(feature: str) -> bool:
 
     As far as Numba's settings tell: NUMBA_CPU_NAME hides the features.
     """
-    features = config.CPU_FEATURES
+    settings: Any = config  # which makes its names when it is imported
+    features = settings.CPU_FEATURES
     if features is None:
-        features = get_host_cpu_features() if config.CPU_NAME is None else ""
+        features = get_host_cpu_features() if settings.CPU_NAME is None else ""
     return f"+{feature}" in features.split(",")
 
 

@@ -26,6 +26,7 @@ __all__ = ["Pool", "empty", "empty_like", "release_memory", "use_pool"]
 SMALLEST = 1 << 16  # bytes; below, malloc is as fast and its memory is warm
 # Unless told otherwise, a forked process would write to the memory of its parent (Windows has no fork).
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+LARGE_PAGE = 1 << 21  # bytes, with most processors
 CLASSES = 8  # sizes of blocks in each octave: a block is at most an eighth larger than what is asked for
 
 
@@ -50,7 +51,7 @@ class Pool:
         try:
             block = self._free[capacity].pop()
         except IndexError:
-            block = mmap.mmap(-1, capacity, **PRIVATE)  # pages of the system's, made at their first use
+            block = _from_system(capacity)
         array = np.ndarray(shape, dtype, block)  # views of it keep it alive, since its base is no array
         reference = weakref.ref(array, self._take_back)
         self._used[id(reference)] = reference, block
@@ -76,6 +77,14 @@ def _capacity(size: int) -> int:
     """The size of the block for so many bytes: one of CLASSES in each octave, in whole pages."""
     step = max((1 << size.bit_length() - 1) // CLASSES, mmap.PAGESIZE)
     return -(-size // step) * step
+
+
+def _from_system(capacity: int) -> mmap.mmap:
+    """A block whose pages are made at their first use, large ones where it holds some: they are found faster."""
+    block = mmap.mmap(-1, capacity, **PRIVATE)
+    if capacity >= LARGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return block
 
 
 _SHARED = Pool()

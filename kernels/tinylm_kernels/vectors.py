@@ -99,7 +99,8 @@ def emit_load(builder, address):
     return builder.load(pointer_to(builder, address, VECTOR), align=4)
 
 
-def _call(builder, name, result, arguments):
+def emit_call(builder, name, result, arguments):
+    """A call of one of LLVM's functions, which must take just these types."""
     kind = ir.FunctionType(result, [a.type for a in arguments])
     function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
     return builder.call(function, arguments)
@@ -115,7 +116,7 @@ def emit_load_some(builder, address, n):
     """`load_some`."""
     pointer = pointer_to(builder, address, VECTOR)
     arguments = [pointer, ir.Constant(I32, 4), _first_lanes(builder, n), ir.Constant(VECTOR, None)]
-    return _call(builder, "llvm.masked.load.v16f32.p0", VECTOR, arguments)
+    return emit_call(builder, "llvm.masked.load.v16f32.p0", VECTOR, arguments)
 
 
 def _operator(python, llvm):
@@ -166,7 +167,7 @@ def store_some(typingctx, address, value, n):
         pointer = pointer_to(builder, address, VECTOR)
         mask = _first_lanes(builder, n)
         void = ir.VoidType()
-        _call(builder, "llvm.masked.store.v16f32.p0", void, [value, pointer, ir.Constant(I32, 4), mask])
+        emit_call(builder, "llvm.masked.store.v16f32.p0", void, [value, pointer, ir.Constant(I32, 4), mask])
         return context.get_dummy_value()
 
     return types.void(types.int64, vector, types.int64), codegen

@@ -254,6 +254,11 @@ def linear_backward_bias(rows, outputs):
     return Case((normal(rows, outputs),))
 
 
+@shapes(*PRODUCTS[:2], PROJECTIONS[2], flops=product)
+def matmul_bfloat16(rows, inputs, outputs):
+    return Case((normal(rows, inputs), normal(outputs, inputs, scale=0.02).T))
+
+
 # Reads as many rows as it writes, not the table.
 @shapes(*TABLES, moved=lambda count, vocabulary, columns: 8 * count * columns)
 def embedding(count, vocabulary, columns):

@@ -13,8 +13,8 @@ from typing import Any
 from .calls import Case
 from .cases import normal
 
-# Random, or changing its state at every call: what these return is not compared.
-NOT_COMPARED = {"dropout", "adamw"}
+# Random, changing its state at every call, or rounding its result: what these return is not compared.
+NOT_COMPARED = {"dropout", "adamw", "matmul_bfloat16"}
 
 
 def torch_candidates(torch: Any, name: str, case: Case) -> dict[str, Callable[[], Any]]:
@@ -22,6 +22,8 @@ def torch_candidates(torch: Any, name: str, case: Case) -> dict[str, Callable[[]
     tensors = [None if a is None else torch.from_numpy(a.copy()) for a in case.arrays]
     if name == "adamw":
         return {"torch": _adamw(torch, tensors), "torch fused": _adamw(torch, tensors, fused=True)}
+    if name == "matmul_bfloat16":
+        return _matmul_bfloat16(torch, *tensors)
     return {"torch": globals()[name](torch, *tensors, **case.settings)}
 
 
@@ -29,6 +31,16 @@ def _adamw(torch, tensors, **options):
     p = torch.nn.Parameter(tensors[0].clone())
     p.grad = tensors[1].clone()
     return torch.optim.AdamW([p], lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, **options).step
+
+
+def _matmul_bfloat16(torch, a, b):
+    """From float32 to float32 as the kernel, from bfloat16 to bfloat16, and in float32."""
+    a16, b16 = a.bfloat16(), b.bfloat16()
+    return {
+        "torch": lambda: (a.bfloat16() @ b.bfloat16()).float(),
+        "torch, bfloat16 in": lambda: a16 @ b16,
+        "torch, float32": lambda: a @ b,
+    }
 
 
 def _gradient(torch, function, inputs, d):

@@ -33,6 +33,11 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens that bpe, unigram or wordpiece learns, at most; 2048 unless given",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of the matrix products in training: float32, or bfloat16, faster where the processor has AVX512-BF16",
+    )
     parser.add_argument("--config", metavar="FILE", help="settings from a TOML or JSON file")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="assignments", help="one setting; repeatable"
@@ -43,7 +48,7 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
 def repeat_options(options: argparse.Namespace) -> list[str]:
     """The words of a command line that choose the same data and settings again."""
     words = list(options.data)
-    for name in ("text_column", "weights", "model", "preset", "tokenizer", "vocab_size", "config", "seed"):
+    for name in ("text_column", "weights", "model", "preset", "tokenizer", "vocab_size", "precision", "config", "seed"):
         if getattr(options, name) is not None:
             words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     if options.strict:
@@ -59,7 +64,7 @@ def read_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
     settings |= parse_assignments(options.assignments)
-    for name in ("model", "tokenizer", "vocab_size", "seed", "text_column", "weights", "strict"):
+    for name in ("model", "tokenizer", "vocab_size", "precision", "seed", "text_column", "weights", "strict"):
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
     if options.vocab_size is not None and settings.get("tokenizer") not in LEARNT:

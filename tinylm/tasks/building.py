@@ -24,6 +24,7 @@ from tinylm.nn import Initializer
 from tinylm.optim import EMA, make_optimizer, make_schedule
 from tinylm.text import Tokenizer
 from tinylm.training import Trainer
+from tinylm_kernels import why_not_bfloat16
 
 from .continued import ContinuedLanguageModelling
 from .language_modelling import LanguageModelling
@@ -59,8 +60,13 @@ def build_task(
     return kind.load(sources, tokenizer, settings, cache_folder() / "tokens", progress=progress)
 
 
-def build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: LanguageModelling) -> Trainer:
-    """A trainer of a model on a task, with the optimizer and the schedule of the settings, and no callbacks."""
+def build_trainer(
+    settings: TrainSettings, model: CausalLanguageModel, task: LanguageModelling, *, notify: Callable[[str], None]
+) -> Trainer:
+    """A trainer of a model on a task, with the optimizer and the schedule of the settings, and no callbacks.
+
+    It trains in float32 where this machine cannot multiply fast in the precision of the settings; notify is told.
+    """
     optimizer = make_optimizer(
         settings.optimizer,
         model,
@@ -88,8 +94,20 @@ def build_trainer(settings: TrainSettings, model: CausalLanguageModel, task: Lan
         seed=settings.seed,
         clip=settings.clip or None,
         accumulate=settings.accumulate,
+        precision=_precision(settings, notify),
         ema=EMA(optimizer.groups, settings.ema) if settings.ema else None,
     )
+
+
+def _precision(settings: TrainSettings, notify: Callable[[str], None]) -> str:
+    """The precision of the settings, where this machine gains from it."""
+    if settings.precision == "bfloat16":
+        reason = why_not_bfloat16()
+        if reason is not None:
+            notify(f"precision: float32, since bfloat16 is no gain here: {reason}")
+            return "float32"
+        notify("precision: bfloat16 for the matrix products of training, float32 for the rest")
+    return settings.precision
 
 
 def build_model(

@@ -28,6 +28,6 @@ def find_learning_rate(
     corpus, sources = read_corpora(settings, notify=notify, progress=progress)
     tokenizer = build_tokenizer(settings, corpus, notify=notify)
     task = build_task(settings, sources, tokenizer, progress=progress)
-    trainer = build_trainer(settings, build_model(settings, tokenizer), task)
+    trainer = build_trainer(settings, build_model(settings, tokenizer), task, notify=notify)
     trainer.callbacks += callbacks
     return range_test(trainer, lowest=lowest, highest=highest, steps=steps)

@@ -16,6 +16,7 @@ from typing import Any
 from tinylm.errors import FileFormatError, TinylmError, nearest
 from tinylm.files import read_json
 from tinylm.optim import DECAY_SHAPES, OPTIMIZERS, SCHEDULES
+from tinylm_kernels import PRECISIONS
 
 __all__ = [
     "OPTIMIZER_SETTINGS",
@@ -79,6 +80,7 @@ class TrainSettings:
     steps: int = 2500
     batch_size: int = 12  # windows a step
     accumulate: int = 1  # slices a batch is cut into, to need less memory
+    precision: str = "float32"  # of the matrix products in training, or bfloat16: docs/precision.md
     gradient_checkpointing: bool = False  # compute blocks again in the backward pass: less memory, more time
     optimizer: str = "adamw"  # or adam, lion, muon, adafactor, rmsprop, adagrad, sgd: docs/optimizers.md
     learning_rate: float = 3e-3  # the peak
@@ -109,6 +111,7 @@ class TrainSettings:
             raise TinylmError(f"weights is {self.weights}, expected a positive number for each of {self.data}")
         _check_choice("model", self.model, (*TRANSFORMERS, *RECURRENT))
         _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
+        _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("schedule", self.schedule, tuple(SCHEDULES))
         _check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
         _check_choice("track", self.track, ("none", "tensorboard"))

@@ -97,7 +97,7 @@ def train_language_model(
         tokenizer = resume_tokenizer(begun.path, settings, corpus)
     task = build_task(settings, sources, tokenizer, progress=progress)
     model = build_model(settings, tokenizer, begins_documents=task.begins_documents)
-    trainer = build_trainer(settings, model, task)
+    trainer = build_trainer(settings, model, task, notify=notify)
     run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
     if begun is None:
         tokenizer.save(run.path)

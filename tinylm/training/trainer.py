@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import tinylm_kernels as K
 from tinylm.errors import DivergedError, TinylmError
 from tinylm.nn import Module, random_step
 from tinylm.optim import EMA, Optimizer, Schedule, clip_scale
@@ -48,8 +49,9 @@ class Trainer:
     bits as one that was not.
 
     clip: the largest global norm of the gradients, None for no limit. accumulate: into how many slices the batch of
-    a step is cut, to need less memory; the result is the same but for rounding. ema: the running mean of the weights
-    that is measured and kept instead of them.
+    a step is cut, to need less memory; the result is the same but for rounding. precision: that of the matrix products
+    of training; what is measured is measured in float32. ema: the running mean of the weights that is measured and kept
+    instead of them.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         seed: int = 0,
         clip: float | None = 1.0,
         accumulate: int = 1,
+        precision: str = "float32",
         ema: EMA | None = None,
         callbacks: Sequence[Callback] = (),
     ):
@@ -70,7 +73,7 @@ class Trainer:
             raise TinylmError(f"accumulate is {accumulate}, expected 1 to the batch size, {task.batch_size}")
         self.model, self.task, self.optimizer, self.schedule = model, task, optimizer, schedule
         self.steps, self.seed, self.clip, self.accumulate = steps, seed, clip, accumulate
-        self.ema, self.callbacks = ema, list(callbacks)
+        self.precision, self.ema, self.callbacks = precision, ema, list(callbacks)
         self.step = 0
         self.stopped: str | None = None
         # What callbacks need to remember across a stop and a resume: numbers and texts by name.
@@ -131,7 +134,7 @@ class Trainer:
         total = max(sum(counts), 1)
         mean = 0.0
         for rows, batch, count in zip(slices, batches, counts, strict=True):
-            with random_step(seed=self.seed, step=self.step, first_row=rows.start):
+            with random_step(seed=self.seed, step=self.step, first_row=rows.start), K.precision(self.precision):
                 loss = self.task.loss(self.model, batch)
                 loss.backward(count / total)
             mean += loss.item() * (count / total)

@@ -11,7 +11,19 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..products import emit_transpose
-from ..vectors import I32, I64, LANES, LANES_I32, LINE, VECTOR, emit_load, emit_load_some, emit_splat, pointer_to
+from ..vectors import (
+    I32,
+    I64,
+    LANES,
+    LANES_I32,
+    LINE,
+    VECTOR,
+    emit_call,
+    emit_load,
+    emit_load_some,
+    emit_splat,
+    pointer_to,
+)
 
 __all__ = ["COLUMNS", "ROWS", "STEP", "pack_across", "pack_along", "tile"]
 
@@ -26,18 +38,13 @@ ORDER = ir.VectorType(I32, 2 * LANES)
 
 def _emit_round(builder, first, second):
     """32 bfloat16 from two vectors of floats, rounded to the nearest, ties to even; subnormal numbers become 0."""
-    kind = ir.FunctionType(WORDS, [VECTOR, VECTOR])
-    name = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
-    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    return builder.call(function, [second, first])  # the low half comes from the second operand
+    # The low half comes from the second operand.
+    return emit_call(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", WORDS, [second, first])
 
 
 def _emit_dot(builder, sums, a, b):
     """Each sum plus the products of two pairs. a, b: vectors of 16 pairs, as int32."""
-    kind = ir.FunctionType(VECTOR, [VECTOR, LANES_I32, LANES_I32])
-    name = "llvm.x86.avx512bf16.dpbf16ps.512"
-    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    return builder.call(function, [sums, a, b])
+    return emit_call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", VECTOR, [sums, a, b])
 
 
 @intrinsic
@@ -100,12 +107,25 @@ def _emit_terms(builder, sums, a, b):
     return results
 
 
+def _emit_prefetch(builder, address):
+    """Have the cache line at an address ready to be written. Any address will do."""
+    pointer = pointer_to(builder, address, ir.IntType(8))
+    emit_call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, I32(1), I32(3), I32(1)])  # write, keep, data
+
+
 @intrinsic
-def tile(typingctx, a, b, pairs, sums):
-    """Write the sums (ROWS x COLUMNS) over so many pairs, a multiple of STEP above 0, of a panel of a and one of b."""
+def tile(typingctx, a, b, pairs, sums, c, c_row):
+    """Write the sums (ROWS x COLUMNS) over so many pairs, a multiple of STEP above 0, of a panel of a and one of b.
+
+    Meanwhile the memory of c, where they will go to, comes into the cache.
+    """
 
     def codegen(context, builder, sig, args):
-        a, b, pairs, target = args
+        a, b, pairs, target, c, c_row = args
+        for i in range(ROWS):
+            row = builder.add(c, builder.mul(I64(i), c_row))
+            for line in range(COLUMNS // LANES):
+                _emit_prefetch(builder, builder.add(row, I64(LINE * line)))
         before = builder.block
         loop, after = builder.append_basic_block("pairs"), builder.append_basic_block("summed")
         builder.branch(loop)
@@ -126,4 +146,4 @@ def tile(typingctx, a, b, pairs, sums):
             builder.store(value, pointer_to(builder, builder.add(target, I64(LINE * n)), VECTOR), align=64)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), codegen
+    return types.void(*[types.int64] * 6), codegen

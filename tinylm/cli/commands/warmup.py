@@ -49,6 +49,7 @@ def use_every_kernel() -> None:
     from tinylm.models import GPT2, GPT2Config, GRUConfig, GRULanguageModel, LSTMConfig, LSTMLanguageModel
     from tinylm.nn import Initializer, random_step
     from tinylm.optim import AdamW
+    from tinylm_kernels import matmul_bfloat16, why_not_bfloat16
 
     init = Initializer(0)
     gpt = GPT2Config(512, n_positions=128, n_embd=128, n_layer=1, n_head=2, embd_pdrop=0.1, resid_pdrop=0.1)
@@ -77,3 +78,5 @@ def use_every_kernel() -> None:
         functional.silu(x).sum().backward()
         functional.fused_swiglu(x).sum().backward()
         functional.rope(x.reshape(1, 2, rows, 64), *np.ones((2, rows, 32), np.float32)).sum().backward()
+        if why_not_bfloat16() is None:
+            matmul_bfloat16(x.data, x.data.T)
