@@ -3,6 +3,7 @@
     python benchmarks/bench_train.py            # all four models
     python benchmarks/bench_train.py a b --rounds 5 --json results.jsonl
     python benchmarks/bench_train.py a --checkpointing    # tinylm with gradient checkpointing as well
+    python benchmarks/bench_train.py b c --bfloat16       # tinylm and PyTorch with products in bfloat16 as well
 
 Each engine runs in a process of its own, as it comes, and once more with an allocator that keeps freed memory, as the
 command line of tinylm sets it. They take turns, a few steps each, so that all see the same machine; while one works,
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=8, help="turns of each engine")
     parser.add_argument("--checkpointing", action="store_true", help="with gradient checkpointing as well (a, b, c)")
+    parser.add_argument("--bfloat16", action="store_true", help="with products in bfloat16 as well (a, b, c)")
     parser.add_argument("--json", metavar="FILE", help="append the results to a file, one object a line")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.threads} threads; ms a step")
@@ -53,14 +55,14 @@ def main() -> None:
     if unknown := set(options.models) - set(MODELS):
         parser.error(f"there is no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
     for name in options.models or MODELS:
-        record = compare(name, options.threads, options.rounds, options.checkpointing)
+        record = compare(name, options.threads, options.rounds, options.checkpointing, options.bfloat16)
         if options.json:
             with Path(options.json).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
 
 
-def workers(name: str, checkpointing: bool) -> dict[str, Callable[..., None]]:
-    """The engines for a model that are installed, tinylm first."""
+def workers(name: str, checkpointing: bool, bfloat16: bool) -> dict[str, Callable[..., None]]:
+    """The engines for a model that are installed, tinylm first. With bfloat16 only as they keep freed memory."""
     module = train_tutorial if name == "d" else train_gpt
     chosen: dict[str, Callable[..., None]] = {"tinylm": module.tinylm_worker}
     if checkpointing and name != "d":
@@ -73,14 +75,17 @@ def workers(name: str, checkpointing: bool) -> dict[str, Callable[..., None]]:
             chosen["torch without oneDNN"] = partial(train_tutorial.torch_worker, onednn=False)
     if name == "d" and importlib.util.find_spec("tensorflow") and importlib.util.find_spec("keras"):
         chosen["keras on tensorflow"] = train_tutorial.keras_worker
+    if bfloat16 and name != "d":
+        chosen |= {f"{engine}, bfloat16": partial(worker, precision="bfloat16") for engine, worker in chosen.items()}
     kept = {f"{engine}, kept": partial(worker, memory_kept=True) for engine, worker in chosen.items()}
-    return chosen | kept
+    return kept if bfloat16 else chosen | kept
 
 
-def compare(name: str, threads: int, rounds: int, checkpointing: bool) -> dict[str, Any]:
+def compare(name: str, threads: int, rounds: int, checkpointing: bool, bfloat16: bool) -> dict[str, Any]:
     """Time one model in all engines that are installed; print the table."""
     print(f"({name}) {MODELS[name]}")
-    engines = {engine: Engine(worker, name, threads) for engine, worker in workers(name, checkpointing).items()}
+    chosen = workers(name, checkpointing, bfloat16)
+    engines = {engine: Engine(worker, name, threads) for engine, worker in chosen.items()}
     check({engine: worker.ask(3)["losses"] for engine, worker in engines.items()})
     times: dict[str, list[float]] = {engine: [] for engine in engines}
     for _ in range(rounds):
@@ -108,9 +113,10 @@ def compare(name: str, threads: int, rounds: int, checkpointing: bool) -> dict[s
 
 def check(losses: dict[str, list[float]]) -> None:
     """Only engines that compute the same thing are timed."""
+    first = next(iter(losses.values()))
     for engine, values in losses.items():
-        for mine, theirs in zip(losses["tinylm"], values, strict=True):
-            if abs(mine / theirs - 1) > 1e-4:
+        for mine, theirs in zip(first, values, strict=True):
+            if abs(mine / theirs - 1) > (1e-2 if "bfloat16" in engine else 1e-4):
                 raise SystemExit(f"tinylm and {engine} compute different losses: {losses}")
 
 

@@ -19,10 +19,18 @@ MODELS = {
 LR, CLIP, DECAY, BETAS = 1e-3, 1.0, 0.1, (0.9, 0.99)
 
 
-def tinylm_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False, checkpointing: bool = False) -> None:
+def tinylm_worker(
+    pipe: Any,
+    name: str,
+    threads: int,
+    memory_kept: bool = False,
+    checkpointing: bool = False,
+    precision: str = "float32",
+) -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(threads)
     if memory_kept:
         keep_freed_memory()
+    import tinylm_kernels as K
     from tinylm.optim import AdamW, clip_scale, parameter_groups
 
     model = build(name).train()
@@ -33,15 +41,23 @@ def tinylm_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False,
     def step() -> float:
         ids = next(batches)
         optimizer.zero_grad()
-        loss = model.loss(ids[:, :-1], ids[:, 1:])
-        loss.backward()
+        with K.precision(precision):
+            loss = model.loss(ids[:, :-1], ids[:, 1:])
+            loss.backward()
         optimizer.step(LR, scale=clip_scale(optimizer.gradient_norm(), CLIP))
         return loss.item()
 
     serve(pipe, step)
 
 
-def torch_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False, compiled: bool = False) -> None:
+def torch_worker(
+    pipe: Any,
+    name: str,
+    threads: int,
+    memory_kept: bool = False,
+    compiled: bool = False,
+    precision: str = "float32",
+) -> None:
     if memory_kept:
         keep_freed_memory()
     import torch
@@ -57,7 +73,7 @@ def torch_worker(pipe: Any, name: str, threads: int, memory_kept: bool = False, 
     if compiled:
         model.compile()
     batches = random_batches(name)
-    serve(pipe, lambda: torch_step(model, optimizer, next(batches), lr=LR, clip=CLIP))
+    serve(pipe, lambda: torch_step(model, optimizer, next(batches), lr=LR, clip=CLIP, precision=precision))
 
 
 def build(name: str) -> Any:

@@ -117,13 +117,22 @@ def torch_optimizer(model: nn.Module, **settings) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, fused=True, **settings)
 
 
-def torch_step(model: nn.Module, optimizer: torch.optim.Optimizer, ids: np.ndarray, *, lr: float, clip: float) -> float:
-    """One step of training, as `tinylm.training.Trainer` takes it; the loss."""
+def torch_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ids: np.ndarray,
+    *,
+    lr: float,
+    clip: float,
+    precision: str = "float32",
+) -> float:
+    """One step of training, as `tinylm.training.Trainer` takes it; the loss. In bfloat16 by PyTorch's autocast."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     batch = torch.from_numpy(ids.astype(np.int64))
-    loss = model.loss(batch[:, :-1], batch[:, 1:])
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        loss = model.loss(batch[:, :-1], batch[:, 1:])
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
