@@ -23,7 +23,7 @@ def torch_candidates(torch: Any, name: str, case: Case) -> dict[str, Callable[[]
     if name == "adamw":
         return {"torch": _adamw(torch, tensors), "torch fused": _adamw(torch, tensors, fused=True)}
     if name == "matmul_bfloat16":
-        return _matmul_bfloat16(torch, *tensors)
+        return matmul_bfloat16(torch, *tensors)
     return {"torch": globals()[name](torch, *tensors, **case.settings)}
 
 
@@ -33,7 +33,7 @@ def _adamw(torch, tensors, **options):
     return torch.optim.AdamW([p], lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, **options).step
 
 
-def _matmul_bfloat16(torch, a, b):
+def matmul_bfloat16(torch, a, b):
     """From float32 to float32 as the kernel, from bfloat16 to bfloat16, and in float32."""
     a16, b16 = a.bfloat16(), b.bfloat16()
     return {
