@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizer_texts import CHINESE, CODE, EMOJI, ENGLISH, TEXTS, texts
+from tokenizer_texts import CHINESE, CODE, EMOJI, ENGLISH, OLD_CHARACTERS, TEXTS, texts
 
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.text import BPETokenizer, PipelineTokenizer, from_gguf_fields, load_tokenizer
+from tinylm.text.pipeline.charsmap import Charsmap
+from tinylm.text.sentencepiece import read_sentencepiece
 
 library = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.oracle
@@ -163,6 +165,28 @@ def test_a_sentencepiece_model_gives_the_ids_and_texts_of_sentencepiece(sentence
         ids = theirs.encode(text)
         assert ours.encode(text).tolist() == ids
         assert ours.decode(ids) == theirs.decode(ids).replace(" \u2047 ", "<unk>")
+
+
+@pytest.fixture(scope="module")
+def tables(sentencepiece_model) -> Any:
+    """SentencePiece's table of replacements in both hands; the fixture's Unigram has it."""
+    table = bytes(read_sentencepiece(sentencepiece_model[1] / "spiece.model")["tokenizer.ggml.precompiled_charsmap"])
+    if not table:
+        pytest.skip("this model has no table")
+    return library.normalizers.Precompiled(table), Charsmap(table)
+
+
+@settings(max_examples=300)
+@given(text=texts)
+def test_the_table_of_sentencepiece_replaces_what_it_replaces_for_the_library(tables, text):
+    theirs, ours = tables
+    assert theirs.normalize_str(text) == ours(text)
+
+
+def test_the_table_of_sentencepiece_has_every_character(tables):
+    theirs, ours = tables
+    text = "a".join(OLD_CHARACTERS)
+    assert theirs.normalize_str(text) == ours(text)
 
 
 @pytest.mark.slow
