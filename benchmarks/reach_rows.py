@@ -239,7 +239,7 @@ def lstm(*dims: int, both: bool = True) -> Contest:
                 results = y, h[0], c[0]
                 if both:
                     results += torch.autograd.grad(results, wanted, [torch.from_numpy(a) for a in d])
-                return results
+                return tuple(r.detach() for r in results)
 
         for a in (x, h0, c0):
             a.requires_grad_(both)

@@ -29,6 +29,7 @@ __all__ = [
     "LANES",
     "LINE",
     "exp",
+    "fence",
     "hide_before",
     "hide_from",
     "larger",
@@ -38,6 +39,7 @@ __all__ = [
     "log",
     "peek",
     "poke",
+    "prefetch",
     "read",
     "sigmoid",
     "smaller",
@@ -47,6 +49,7 @@ __all__ = [
     "stream",
     "tanh",
     "total",
+    "where_negative",
     "write",
     "zero_before",
     "zero_from",
@@ -189,6 +192,30 @@ def stream(typingctx, address, value):
 
 
 @intrinsic
+def fence(typingctx):
+    """Have what was streamed written before anything that follows: at the end of a task that streams."""
+
+    def codegen(context, builder, sig, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Have the line at an address brought near before it is needed; it may lie behind the end of an array."""
+
+    def codegen(context, builder, sig, args):
+        pointer = pointer_to(builder, args[0], ir.IntType(8))
+        to_read, near, data = (ir.Constant(I32, n) for n in (0, 2, 1))
+        emit_call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, to_read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
 def peek(typingctx, address):
     """One float at an address."""
 
@@ -233,6 +260,17 @@ def smaller(typingctx, a, b):
         return builder.select(builder.fcmp_ordered("<", *args), *args)
 
     return vector(vector, vector), codegen
+
+
+@intrinsic
+def where_negative(typingctx, x, a, b):
+    """a in the lanes where x < 0, b in the others."""
+
+    def codegen(context, builder, sig, args):
+        x, a, b = args
+        return builder.select(builder.fcmp_ordered("<", x, _constant(0)), a, b)
+
+    return vector(vector, vector, vector), codegen
 
 
 def _across(builder, value, combine):
@@ -305,7 +343,7 @@ def _exp_parts(builder, x):
 
 @intrinsic
 def exp(typingctx, x):
-    """e^x for x up to 88; 0 where the result would be subnormal, and for -inf; NaN for NaN."""
+    """e^x for x up to 88; inf from 88.4 to 89; 0 where the result would be subnormal, and for -inf; NaN for NaN."""
 
     def codegen(context, builder, sig, args):
         y, power = _exp_parts(builder, args[0])
@@ -357,9 +395,9 @@ def log(typingctx, x):
 
 @jit
 def sigmoid(x):
-    """1 / (1 + e^-x); below -88, where it is less than 1e-38, as at -88."""
+    """1 / (1 + e^-x); 0 below -88.4, where it is less than 1e-38."""
     one = splat(np.float32(1))
-    return one / (one + exp(splat(np.float32(0)) - larger(splat(np.float32(-88)), x)))
+    return one / (one + exp(splat(np.float32(0)) - larger(splat(np.float32(-89)), x)))
 
 
 @jit

@@ -1,7 +1,8 @@
-"""Softmax and cross-entropy in Numba: three passes over a row of logits while it is in the cache.
+"""Softmax and cross-entropy in Numba: passes over a row of logits while it is in the cache.
 
-The maximum; exp and its sum; the gradient. The logits of a language model are its largest array by far, and
-this reads and writes them once; in place, where `out` is `logits`, it needs no second array of that size.
+The maximum; exp and its sum, and beside it the gradient of the row before, as in softmax. The logits of a language
+model are its largest array by far, and this reads and writes them once; in place, where `out` is `logits`, it needs no
+second array of that size.
 """
 
 import numpy as np
@@ -9,10 +10,14 @@ from numba import prange
 
 from ..jit import Twins, as_carray, as_rows, deliver, jit, room_for
 from ..simd import exp, maximum
+from ..softmax.rows import AHEAD, BLOCK, exponentials, peak_of
+from ..vectors import LANES, peek, poke, splat, write
 from .reference import IGNORE, cross_entropy, cross_entropy_with_gradient
 
 ZERO, ONE = np.float32(0), np.float32(1)
 MINUS_INFINITY = np.float32(-np.inf)
+# Tasks of rows: enough for the cores of a desktop.
+PARTS = 16
 _ALL_ONE = np.zeros(0, np.float32)  # stands for weights that are not given
 
 
@@ -32,13 +37,14 @@ def _sum_of_exp(x, peak):
     return total
 
 
-@jit(forceinline=True)
-def _mean(x):
-    """The mean in float64: unlike the terms of sum exp, these can be far from a sum that is not."""
+@jit
+def _mean(x, n, peak):
+    """The mean of n floats at an address, less peak, in float64: unlike the terms of sum exp, these can be far from a
+    sum that is not."""
     total = 0.0
-    for j in range(len(x)):
-        total += np.float64(x[j])
-    return total / len(x)
+    for j in range(n):
+        total += np.float64(peek(x + 4 * j))
+    return np.float32(total / n - peak)
 
 
 @jit(forceinline=True)
@@ -60,6 +66,7 @@ def _weight(weights, i, target, ignore_index):
 
 @Twins
 def _cross_entropy(logits, targets, weights, ignore_index, smoothing, losses):
+    logits_at = logits.ctypes.data
     for i in prange(len(logits)):
         weight = _weight(weights, i, targets[i], ignore_index)
         if weight == ZERO:
@@ -67,7 +74,7 @@ def _cross_entropy(logits, targets, weights, ignore_index, smoothing, losses):
             continue
         x, s = logits[i], np.float32(smoothing)
         peak = _peak(x)
-        mean = np.float32(_mean(x) - peak) if s != ZERO else ZERO
+        mean = _mean(logits_at + 4 * i * len(x), len(x), peak) if s != ZERO else ZERO
         losses[i] = weight * _loss(_sum_of_exp(x, peak), x[targets[i]] - peak, mean, s)
 
 
@@ -86,41 +93,59 @@ def cross_entropy_numba(logits, targets, weights=None, *, ignore_index=IGNORE, l
     return losses
 
 
-@jit(forceinline=True)
-def _row_with_gradient(x, target, scale, smoothing):
-    """The loss of row x, which becomes its gradient."""
-    peak = _peak(x)
-    hit = x[target] - peak
-    mean = np.float32(_mean(x) - peak) if smoothing != ZERO else ZERO
-    total = ZERO
-    for j in range(len(x)):
-        e = exp(x[j] - peak)
-        x[j] = e
-        total += e
-    factor, spread = scale / total, scale * smoothing / np.float32(len(x))
-    for j in range(len(x)):
-        x[j] = x[j] * factor - spread
-    x[target] -= scale * (ONE - smoothing)
-    return _loss(total, hit, mean, smoothing)
+@jit
+def _rows_with_gradient(
+    logits, columns, first, stop, targets, weights, scale, ignore_index, smoothing, gradient, losses
+):
+    """The rows from first to stop; logits, gradient: the addresses of the first of all."""
+    row, last = 4 * columns, np.int64(0)
+    factor, spread, weight_before = ZERO, ZERO, ZERO
+    for i in range(first, stop + 1):  # the last turn only makes the gradient of the row before
+        weight = _weight(weights, i, targets[i], ignore_index) if i < stop else ZERO
+        x, e = logits + i * row, gradient + i * row
+        peak, hit, mean, total = ZERO, ZERO, ZERO, ZERO
+        if weight != ZERO:
+            peak = peak_of(x, columns)
+            hit = peek(x + 4 * targets[i]) - peak
+            mean = _mean(x, columns, peak) if smoothing != ZERO else ZERO
+        for j in range(0, columns, BLOCK):
+            n = min(BLOCK, columns - j)
+            made, finished = n if weight != ZERO else 0, n if last else 0
+            at = 4 * j
+            total += exponentials(x + at, peak, e + at, made, last + at, factor, spread, finished, max(row, AHEAD))
+        if last:
+            there = last + 4 * targets[i - 1]
+            poke(there, peek(there) - scale * weight_before * (ONE - smoothing))
+        last = np.int64(0)
+        if weight != ZERO:
+            losses[i] = weight * _loss(total, hit, mean, smoothing)
+            last, weight_before = e, weight
+            factor, spread = scale * weight / total, scale * weight * smoothing / np.float32(columns)
+        elif i < stop:
+            losses[i] = ZERO
+            for j in range(0, columns, LANES):
+                write(e + 4 * j, splat(ZERO), columns - j)
 
 
 @Twins
-def _with_gradient(logits, targets, weights, scale, ignore_index, smoothing, in_place, losses, gradient):
-    for i in prange(len(gradient)):
-        x, row = logits[i], gradient[i]
-        weight = _weight(weights, i, targets[i], ignore_index)
-        if weight == ZERO:
-            losses[i] = ZERO
-            for j in range(len(row)):
-                row[j] = ZERO
-            continue
-        # All passes are in place: LLVM does not vectorise a loop from one array to another where the two are
-        # the same, and the copy of a row stays in the cache.
-        if not in_place:
-            for j in range(len(row)):
-                row[j] = x[j]
-        loss = _row_with_gradient(row, targets[i], np.float32(scale) * weight, np.float32(smoothing))
-        losses[i] = weight * loss
+def _with_gradient(logits, targets, weights, scale, ignore_index, smoothing, losses, gradient):
+    rows, columns = gradient.shape
+    logits_at, gradient_at = logits.ctypes.data, gradient.ctypes.data
+    parts = min(PARTS, rows)
+    for part in prange(parts):
+        _rows_with_gradient(
+            logits_at,
+            columns,
+            part * rows // parts,
+            (part + 1) * rows // parts,
+            targets,
+            weights,
+            np.float32(scale),
+            ignore_index,
+            np.float32(smoothing),
+            gradient_at,
+            losses,
+        )
 
 
 @cross_entropy_with_gradient.implement("numba", dtypes=("float32",))
@@ -137,7 +162,6 @@ def cross_entropy_with_gradient_numba(
         float(scale),
         ignore_index,
         float(label_smoothing),
-        logits is gradient,
         losses,
         gradient,
     )

@@ -3,13 +3,12 @@
 NumPy writes an array of the full size for each of its steps, ten or thirty; here an element stays in a register.
 """
 
-from functools import partial
-
 import numpy as np
 from numba import prange
 
-from ..jit import EXACT, Twins, as_carray, deliver, jit, room_for
-from ..simd import exp, maximum, minimum, sigmoid
+from ..jit import Twins, as_carray, deliver, jit, room_for
+from ..streaming import CHUNK, put, streams
+from ..vectors import LANES, exp, fence, larger, read, sigmoid, smaller, splat, where_negative
 from .reference import CUBIC, DENSITY_AT_0, FLAT, SQRT_2_OVER_PI, gelu, gelu_backward
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -19,20 +18,20 @@ CUBED = np.float32(2 * SQRT_2_OVER_PI * CUBIC)
 CUBED_3 = np.float32(3 * 2 * SQRT_2_OVER_PI * CUBIC)
 
 
-@jit(fastmath=EXACT, forceinline=True)
+@jit
 def _value(x):
-    return x * sigmoid(x * (LINEAR + CUBED * (x * x)))
+    return x * sigmoid(x * (splat(LINEAR) + splat(CUBED) * (x * x)))
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def _slope(x):
+@jit
+def _derivative(x):
     """s + x s (1 - s) d 2u / dx with s = sigmoid(2u), where 1 - s, which would cancel, is e^-2u s."""
     square = x * x
-    twice_u = x * (LINEAR + CUBED * square)
-    power = exp(minimum(twice_u, -twice_u))  # of -|2u|: no overflow
-    s = ONE / (ONE + power)
-    product = power * s * s
-    return (s if x > ZERO else power * s) + x * product * (LINEAR + CUBED_3 * square)
+    twice_u = x * (splat(LINEAR) + splat(CUBED) * square)
+    power = exp(smaller(twice_u, splat(ZERO) - twice_u))  # of -|2u|: no overflow
+    s = splat(ONE) / (splat(ONE) + power)
+    rest = power * s
+    return where_negative(x, rest, s) + x * (rest * s) * (splat(LINEAR) + splat(CUBED_3) * square)
 
 
 # The series of reference.PHI_TAIL to degree 10: off by 2e-8, a third of float32's rounding.
@@ -43,69 +42,87 @@ PHI_TAIL = tuple(
         -0.00848834962, 0.000502586537, 0.000629872632, -0.000177111768, -3.5776685e-05, 1.87867177e-05,
     )
 )  # fmt: skip
-HALF, FOUR, FARTHEST, DENSITY = np.float32(0.5), np.float32(4), np.float32(FLAT), np.float32(DENSITY_AT_0)
+MINUS_HALF, FOUR, FARTHEST, DENSITY = np.float32(-0.5), np.float32(4), np.float32(FLAT), np.float32(DENSITY_AT_0)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def _phi_tail(u, power):
-    """Phi(-u) for u >= 0, from e^(-u^2 / 2)."""
-    t = (u - FOUR) / (u + FOUR)
-    series = PHI_TAIL[10]
+@jit
+def _phi_and_power(x):
+    """Phi(x) and e^(-x^2 / 2)."""
+    u = smaller(splat(FARTHEST), larger(x, splat(ZERO) - x))
+    power = exp(splat(MINUS_HALF) * u * u)
+    t = (u - splat(FOUR)) / (u + splat(FOUR))
+    series = splat(PHI_TAIL[10])
     for i in range(9, -1, -1):
-        series = series * t + PHI_TAIL[i]
-    return series * power
+        series = series * t + splat(PHI_TAIL[i])
+    tail = series * power  # Phi(-u)
+    return where_negative(x, tail, splat(ONE) - tail), power
 
 
-@jit(fastmath=EXACT, forceinline=True)
+@jit
 def _exact_value(x):
-    u = minimum(maximum(x, -x), FARTHEST)
-    tail = _phi_tail(u, exp(-HALF * u * u))
-    return x * (tail if x < ZERO else ONE - tail)
+    phi, _ = _phi_and_power(x)
+    return x * phi
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def _exact_slope(x):
-    u = minimum(maximum(x, -x), FARTHEST)
-    power = exp(-HALF * u * u)
-    tail = _phi_tail(u, power)
-    return (tail if x < ZERO else ONE - tail) + x * (DENSITY * power)
+@jit
+def _exact_derivative(x):
+    phi, power = _phi_and_power(x)
+    return phi + x * (splat(DENSITY) * power)
 
 
-@partial(Twins, fastmath=EXACT)
-def _tanh_form(x, y):
-    for i in prange(len(x)):
-        y[i] = _value(x[i])
+@jit
+def _chunk(x, y, n, exact, streaming):
+    if exact:
+        for i in range(0, n, LANES):
+            put(y + 4 * i, _exact_value(read(x + 4 * i, n - i)), n - i, streaming)
+    else:
+        for i in range(0, n, LANES):
+            put(y + 4 * i, _value(read(x + 4 * i, n - i)), n - i, streaming)
 
 
-@partial(Twins, fastmath=EXACT)
-def _exact_form(x, y):
-    for i in prange(len(x)):
-        y[i] = _exact_value(x[i])
+@Twins
+def _gelu(x, y, exact, streaming):
+    x_at, y_at = x.ctypes.data, y.ctypes.data
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        start = chunk * CHUNK
+        _chunk(x_at + 4 * start, y_at + 4 * start, min(CHUNK, len(x) - start), exact, streaming)
+        if streaming:
+            fence()
 
 
 @gelu.implement("numba", dtypes=("float32",))
 def gelu_numba(x, *, exact=False, out=None):
     y = room_for(out, x.shape)
-    form = _exact_form if exact else _tanh_form
-    form(x.size, as_carray(x).reshape(-1), y.reshape(-1))
+    flat = y.reshape(-1)
+    _gelu(x.size, as_carray(x).reshape(-1), flat, exact, streams(flat))
     return deliver(y, out)
 
 
-@partial(Twins, fastmath=EXACT)
-def _tanh_form_backward(dy, x, dx):
-    for i in prange(len(x)):
-        dx[i] = dy[i] * _slope(x[i])
+@jit
+def _backward_chunk(dy, x, dx, n, exact, streaming):
+    if exact:
+        for i in range(0, n, LANES):
+            at, left = 4 * i, n - i
+            put(dx + at, read(dy + at, left) * _exact_derivative(read(x + at, left)), left, streaming)
+    else:
+        for i in range(0, n, LANES):
+            at, left = 4 * i, n - i
+            put(dx + at, read(dy + at, left) * _derivative(read(x + at, left)), left, streaming)
 
 
-@partial(Twins, fastmath=EXACT)
-def _exact_form_backward(dy, x, dx):
-    for i in prange(len(x)):
-        dx[i] = dy[i] * _exact_slope(x[i])
+@Twins
+def _gelu_backward(dy, x, dx, exact, streaming):
+    dy_at, x_at, dx_at = dy.ctypes.data, x.ctypes.data, dx.ctypes.data
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        at, n = 4 * chunk * CHUNK, min(CHUNK, len(x) - chunk * CHUNK)
+        _backward_chunk(dy_at + at, x_at + at, dx_at + at, n, exact, streaming)
+        if streaming:
+            fence()
 
 
 @gelu_backward.implement("numba", dtypes=("float32",))
 def gelu_backward_numba(dy, x, *, exact=False, out=None):
     dx = room_for(out, x.shape)
-    form = _exact_form_backward if exact else _tanh_form_backward
-    form(x.size, as_carray(dy).reshape(-1), as_carray(x).reshape(-1), dx.reshape(-1))
+    flat = dx.reshape(-1)
+    _gelu_backward(x.size, as_carray(dy).reshape(-1), as_carray(x).reshape(-1), flat, exact, streams(flat))
     return deliver(dx, out)

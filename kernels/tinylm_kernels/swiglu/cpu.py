@@ -3,111 +3,147 @@
 The halves of a fused projection are rows of a wider array: the kernels step from row to row, and copy nothing.
 """
 
-from functools import partial
-
 import numpy as np
 from numba import prange
 
-from ..jit import EXACT, Twins, as_carray, deliver, jit, room_for
-from ..simd import exp, minimum, sigmoid
+from ..jit import Twins, as_carray, deliver, jit, room_for
+from ..streaming import CHUNK, put, streams
 from ..strided import flat_and_steps, room_in_rows, rows_of
+from ..vectors import LANES, exp, fence, read, sigmoid, smaller, splat, where_negative
 from .reference import silu, silu_backward, swiglu, swiglu_backward
 
 ZERO, ONE = np.float32(0), np.float32(1)
+# Tasks of rows: enough for the cores of a desktop.
+PARTS = 64
 
 
-@jit(fastmath=EXACT, forceinline=True)
+@jit
 def _sigmoid_and_slope(x):
     """s = 1 / (1 + e^-x) and s (1 - s), through e^-|x|: nothing overflows, and 1 - s does not cancel."""
-    power = exp(minimum(x, -x))
-    larger = ONE / (ONE + power)
-    smaller = power * larger
-    return (smaller if x < ZERO else larger), smaller * larger
+    power = exp(smaller(x, splat(ZERO) - x))
+    larger = splat(ONE) / (splat(ONE) + power)
+    rest = power * larger
+    return where_negative(x, rest, larger), rest * larger
 
 
-@partial(Twins, fastmath=EXACT)
-def _silu(x, y):
-    for i in prange(len(x)):
-        y[i] = x[i] * sigmoid(x[i])
+@jit
+def _silu_chunk(x, y, n, streaming):
+    for i in range(0, n, LANES):
+        z = read(x + 4 * i, n - i)
+        put(y + 4 * i, z * sigmoid(z), n - i, streaming)
+
+
+@Twins
+def _silu(x, y, streaming):
+    x_at, y_at = x.ctypes.data, y.ctypes.data
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        start = chunk * CHUNK
+        _silu_chunk(x_at + 4 * start, y_at + 4 * start, min(CHUNK, len(x) - start), streaming)
+        if streaming:
+            fence()
 
 
 @silu.implement("numba", dtypes=("float32",))
 def silu_numba(x, *, out=None):
     y = room_for(out, x.shape)
-    _silu(x.size, as_carray(x).reshape(-1), y.reshape(-1))
+    flat = y.reshape(-1)
+    _silu(x.size, as_carray(x).reshape(-1), flat, streams(flat))
     return deliver(y, out)
 
 
-@partial(Twins, fastmath=EXACT)
-def _silu_backward(dy, x, dx):
-    for i in prange(len(x)):
-        s, slope = _sigmoid_and_slope(x[i])
-        dx[i] = dy[i] * (s + x[i] * slope)
+@jit
+def _silu_backward_chunk(dy, x, dx, n, streaming):
+    for i in range(0, n, LANES):
+        at, left = 4 * i, n - i
+        z = read(x + at, left)
+        s, slope = _sigmoid_and_slope(z)
+        put(dx + at, read(dy + at, left) * (s + z * slope), left, streaming)
+
+
+@Twins
+def _silu_backward(dy, x, dx, streaming):
+    dy_at, x_at, dx_at = dy.ctypes.data, x.ctypes.data, dx.ctypes.data
+    for chunk in prange((len(x) + CHUNK - 1) // CHUNK):
+        at, n = 4 * chunk * CHUNK, min(CHUNK, len(x) - chunk * CHUNK)
+        _silu_backward_chunk(dy_at + at, x_at + at, dx_at + at, n, streaming)
+        if streaming:
+            fence()
 
 
 @silu_backward.implement("numba", dtypes=("float32",))
 def silu_backward_numba(dy, x, *, out=None):
     dx = room_for(out, x.shape)
-    _silu_backward(x.size, as_carray(dy).reshape(-1), as_carray(x).reshape(-1), dx.reshape(-1))
+    flat = dx.reshape(-1)
+    _silu_backward(x.size, as_carray(dy).reshape(-1), as_carray(x).reshape(-1), flat, streams(flat))
     return deliver(dx, out)
 
 
-@jit(forceinline=True)
-def _row(memory, step, i, columns):
-    return memory[i * step : i * step + columns]
+@jit
+def _gate_row(gate, up, y, n, streaming):
+    for i in range(0, n, LANES):
+        at, left = 4 * i, n - i
+        z = read(gate + at, left)
+        put(y + at, z * sigmoid(z) * read(up + at, left), left, streaming)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def _gate_row(gate, up, y):
-    for j in range(len(y)):
-        y[j] = gate[j] * sigmoid(gate[j]) * up[j]
-
-
-@partial(Twins, fastmath=EXACT)
-def _swiglu(rows, columns, gate, gate_step, up, up_step, y, y_step):
-    for i in prange(rows):
-        _gate_row(
-            _row(gate, gate_step, i, columns),
-            _row(up, up_step, i, columns),
-            _row(y, y_step, i, columns),
-        )
+@Twins
+def _swiglu(shape, gate, gate_step, up, up_step, y, y_step, streaming):
+    rows, columns = shape
+    gate_at, up_at, y_at = gate.ctypes.data, up.ctypes.data, y.ctypes.data
+    for part in prange(PARTS):
+        for i in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            i4 = 4 * i
+            _gate_row(gate_at + i4 * gate_step, up_at + i4 * up_step, y_at + i4 * y_step, columns, streaming)
+        if streaming:
+            fence()
 
 
 @swiglu.implement("numba", dtypes=("float32",))
 def swiglu_numba(gate, up, *, out=None):
     y = _room(out, gate.shape)
-    _swiglu(gate.size, *_shape(gate), *_places(gate, up, y))
+    _swiglu(gate.size, _shape(gate), *_places(gate, up, y), streams(rows_of(y)))
     return deliver(y, out)
 
 
-@jit(fastmath=EXACT, forceinline=True)
-def _gate_row_backward(dy, gate, up, dgate, dup):
-    for j in range(len(dy)):
-        s, slope = _sigmoid_and_slope(gate[j])
-        d = dy[j]
-        dgate[j] = d * up[j] * (s + gate[j] * slope)
-        dup[j] = d * gate[j] * s
+@jit
+def _gate_row_backward(dy, gate, up, dgate, dup, n, streaming):
+    for i in range(0, n, LANES):
+        at, left = 4 * i, n - i
+        z, d = read(gate + at, left), read(dy + at, left)
+        s, slope = _sigmoid_and_slope(z)
+        put(dgate + at, d * read(up + at, left) * (s + z * slope), left, streaming)
+        put(dup + at, d * z * s, left, streaming)
 
 
-@partial(Twins, fastmath=EXACT)
+@Twins
 def _swiglu_backward(
-    rows, columns, dy, dy_step, gate, gate_step, up, up_step, dgate, dgate_step, dup, dup_step
+    shape, dy, dy_step, gate, gate_step, up, up_step, dgate, dgate_step, dup, dup_step, streaming
 ):  # fmt: skip
-    for i in prange(rows):
-        _gate_row_backward(
-            _row(dy, dy_step, i, columns),
-            _row(gate, gate_step, i, columns),
-            _row(up, up_step, i, columns),
-            _row(dgate, dgate_step, i, columns),
-            _row(dup, dup_step, i, columns),
-        )
+    rows, columns = shape
+    dy_at, gate_at, up_at = dy.ctypes.data, gate.ctypes.data, up.ctypes.data
+    dgate_at, dup_at = dgate.ctypes.data, dup.ctypes.data
+    for part in prange(PARTS):
+        for i in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            i4 = 4 * i
+            _gate_row_backward(
+                dy_at + i4 * dy_step,
+                gate_at + i4 * gate_step,
+                up_at + i4 * up_step,
+                dgate_at + i4 * dgate_step,
+                dup_at + i4 * dup_step,
+                columns,
+                streaming,
+            )
+        if streaming:
+            fence()
 
 
 @swiglu_backward.implement("numba", dtypes=("float32",))
 def swiglu_backward_numba(dy, gate, up, *, out=None):
     outs = out if out is not None else (None, None)
     results = [_room(o, gate.shape) for o in outs]
-    _swiglu_backward(gate.size, *_shape(gate), *_places(dy, gate, up, *results))
+    streaming = streams(*map(rows_of, results))
+    _swiglu_backward(gate.size, _shape(gate), *_places(dy, gate, up, *results), streaming)
     return tuple(deliver(result, o) for result, o in zip(results, outs, strict=True))
 
 
