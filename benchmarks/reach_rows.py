@@ -77,7 +77,7 @@ def both_passes(function: Any, theirs: Callable[..., Any], *arrays: Any, dy: Any
     raw, buffers = function.__wrapped__, {}
 
     def ours() -> tuple[Any, ...]:
-        y, pullback = raw(*arrays, **settings)
+        y, pullback, *_ = raw(*arrays, **settings)
         gradients = list(pullback(np.ones_like(y) if dy is None else dy))[: len(arrays)]
         for i, gradient in enumerate(gradients):
             if callable(gradient):  # a parameter's, into the buffer that an optimizer has for it
