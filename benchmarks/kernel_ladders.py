@@ -1,6 +1,6 @@
 """Writes the code and the tables of docs/kernels.md, so that neither is typed.
 
-    tinylm bench --ladder --json ladder.jsonl --plot docs/kernels.png
+    tinylm bench --ladder --compile --json ladder.jsonl --plot docs/kernels.png
     python benchmarks/kernel_ladders.py ladder.jsonl
 
 Code stands behind `<!-- code: FILE FUNCTION ... -->`, with the file below kernels/tinylm_kernels; a kernel's tables

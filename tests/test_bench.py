@@ -124,6 +124,28 @@ def test_a_right_implementation_is_timed_beside_ours_and_drawn(implement, tmp_pa
     assert "<svg" in (tmp_path / "roofs.svg").read_text(encoding="utf-8")
 
 
+class Compiler:
+    """A stand-in for torch, whose compiler takes what `able` says."""
+
+    def __init__(self, torch, able):
+        self.from_numpy, self.able = torch.from_numpy, able
+
+    def compile(self, run, **options):
+        return run if self.able else self.fail
+
+    def fail(self):
+        raise RuntimeError("no C++ compiler\nand many lines more")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("able", [False, True])
+def test_what_torch_cannot_compile_is_left_out_with_its_reason(able):
+    torch = Compiler(pytest.importorskip("torch"), able)
+    found = compare(SOFTMAX, torch, rounds=1, compiled=True)
+    assert ("torch compiled" in {m.candidate for m in found.measured}) == able
+    assert found.failed == ({} if able else {"torch compiled": "no C++ compiler"})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

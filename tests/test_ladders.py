@@ -20,7 +20,7 @@ from tinylm.bench import LADDERS, RUNGS, Comparison, Measurement, Roofs, lessons
 from tinylm.bench.calls import Case
 from tinylm.bench.cases import size
 from tinylm.bench.checking import Checks
-from tinylm.bench.tolerance import assert_matches
+from tinylm.bench.tolerance import assert_matches, outputs
 from tinylm.errors import TinylmError
 
 pytest.importorskip("numba")
@@ -94,6 +94,9 @@ def test_a_rung_passes_the_checks_that_come_before_its_timing(name):
     for benchmark in steps(name):
         checks = Checks(benchmark)
         assert not [complaint for complaint in map(checks.complaint, RUNGS) if complaint]
+        case, kernel = benchmark.build(*benchmark.dims), K.all_kernels()[name]
+        expected = outputs(run(kernel, "numba", case))
+        assert not [c for c in (checks.complaint_at_full_size(rung, case, expected) for rung in RUNGS) if c]
 
 
 @pytest.mark.parametrize("name", LADDERS)

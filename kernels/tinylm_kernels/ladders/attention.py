@@ -138,13 +138,18 @@ def hide_later_keys(s, keys, columns, ahead):
 
 
 @jit
-def tile(q, k, v, y, log_sum_exp, causal, scale, b, h, t0):
+def tile_floats(D, E):
+    """The size of the scratch array of `tile`."""
+    return LINE + TILE * (padded(D) + 2 * padded(E)) // 4 + TILE * (TILE + ROWS + 3)
+
+
+@jit
+def tile(scratch, q, k, v, y, log_sum_exp, causal, scale, b, h, t0):
     """64 queries from t0, over tiles of 64 keys. Scores lie keys by queries, so that a vector holds 16 queries."""
     T, S, D, E = q.shape[2], k.shape[2], q.shape[3], v.shape[3]
     queries = min(TILE, T - t0)
     columns = (queries + LANES - 1) // LANES * LANES
     d_row, e_row = padded(D), padded(E)
-    scratch = np.empty(LINE + TILE * (d_row + 2 * e_row) // 4 + TILE * (TILE + ROWS + 3), np.float32)
     qt = aligned(scratch)  # the queries, transposed
     sums, values = qt + TILE * d_row, qt + TILE * (d_row + e_row)
     s = values + TILE * e_row
@@ -177,10 +182,11 @@ def v2_fused(q, k, v, y, log_sum_exp, causal, scale):
     The softmax runs along: where a later key has a higher score, the sums so far are scaled down. A key is read once
     for 64 queries, and a register tile keeps 4 x 32 sums, so that arithmetic is the bound.
     """
+    scratch = np.empty(tile_floats(q.shape[3], v.shape[3]), np.float32)
     for b in range(len(q)):
         for h in range(q.shape[1]):
             for t0 in range(0, q.shape[2], TILE):
-                tile(q, k, v, y, log_sum_exp, causal, scale, b, h, t0)
+                tile(scratch, q, k, v, y, log_sum_exp, causal, scale, b, h, t0)
 
 
 @rung
@@ -190,5 +196,5 @@ def v3_parallel(q, k, v, y, log_sum_exp, causal, scale):
     B, H, T, _ = q.shape
     tiles = (T + TILE - 1) // TILE
     for task in prange(B * H * tiles):
-        head = task // tiles
-        tile(q, k, v, y, log_sum_exp, causal, scale, head // H, head % H, task % tiles * TILE)
+        head, scratch = task // tiles, np.empty(tile_floats(q.shape[3], v.shape[3]), np.float32)
+        tile(scratch, q, k, v, y, log_sum_exp, causal, scale, head // H, head % H, task % tiles * TILE)

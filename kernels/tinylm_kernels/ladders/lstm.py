@@ -108,17 +108,22 @@ def packed_floats(inputs, H):
 
 
 @jit
-def pack_weights(packed, w_input, w_hidden):
-    """Transpose the weights, so that 16 neighbouring sums read 16 neighbouring weights. Returns both addresses."""
-    row, H = row_bytes(4 * padded(w_hidden.shape[1])), w_hidden.shape[1]
-    inputs = w_input.shape[1]
+def places(packed, inputs, H):
+    """The addresses of both weights in `packed`, which the caller keeps alive."""
     wi = aligned(packed)
-    wh = wi + padded(inputs) * row
+    return wi, wi + padded(inputs) * row_bytes(4 * padded(H))
+
+
+@jit
+def pack_weights(packed, w_input, w_hidden):
+    """Transpose the weights, so that 16 neighbouring sums read 16 neighbouring weights."""
+    inputs, H = w_input.shape[1], w_hidden.shape[1]
+    row = row_bytes(4 * padded(H))
+    wi, wh = places(packed, inputs, H)
     for gate in range(4):
         to = gate * padded(H) * 4
         pack_transposed(address(w_input) + gate * H * inputs * 4, inputs * 4, H, inputs, wi + to, row, ONE)
         pack_transposed(address(w_hidden) + gate * H * H * 4, H * 4, H, H, wh + to, row, ONE)
-    return wi, wh
 
 
 @jit
@@ -141,12 +146,18 @@ def update(sums, step, bias, H, n, gates, cell, cell_out, y):
 
 
 @jit
-def sequence(wi, wh, x, bias, h, c, y, gates, cells, b0, rows):
+def state_floats(rows, H):
+    """The size of the scratch array of `sequence`: the state and the sums of all gates."""
+    return LINE + padded_rows(rows) * (row_bytes(H) + row_bytes(4 * padded(H))) // 4
+
+
+@jit
+def sequence(packed, scratch, x, bias, h, c, y, gates, cells, b0, rows):
     """All steps for some rows of the batch, whose state stays in the cache."""
     _, T, inputs = x.shape
     H = h.shape[1]
     row, wide, step = row_bytes(H), row_bytes(4 * padded(H)), padded(H) * 4
-    scratch = np.empty(LINE + padded_rows(rows) * (row + wide) // 4, np.float32)
+    wi, wh = places(packed, inputs, H)
     state = aligned(scratch)
     sums = state + padded_rows(rows) * row
     pack(address(h) + b0 * H * 4, H * 4, rows, H, state, row)
@@ -175,8 +186,9 @@ def v2_fused(x, w_input, w_hidden, bias, h, c, y, gates, cells):
     The weights are transposed once, and read once for four rows.
     """
     packed = np.empty(packed_floats(x.shape[2], h.shape[1]), np.float32)
-    wi, wh = pack_weights(packed, w_input, w_hidden)
-    sequence(wi, wh, x, bias, h, c, y, gates, cells, 0, len(x))
+    pack_weights(packed, w_input, w_hidden)
+    scratch = np.empty(state_floats(len(x), h.shape[1]), np.float32)
+    sequence(packed, scratch, x, bias, h, c, y, gates, cells, 0, len(x))
 
 
 @rung
@@ -184,7 +196,8 @@ def v2_fused(x, w_input, w_hidden, bias, h, c, y, gates, cells):
 def v3_parallel(x, w_input, w_hidden, bias, h, c, y, gates, cells):
     """Rows of the batch never meet: each thread takes some through all steps, and nobody waits after each step."""
     packed = np.empty(packed_floats(x.shape[2], h.shape[1]), np.float32)
-    wi, wh = pack_weights(packed, w_input, w_hidden)
+    pack_weights(packed, w_input, w_hidden)
     for share in prange((len(x) + SHARE - 1) // SHARE):
         rows = min(SHARE, len(x) - share * SHARE)
-        sequence(wi, wh, x, bias, h, c, y, gates, cells, share * SHARE, rows)
+        scratch = np.empty(state_floats(rows, h.shape[1]), np.float32)
+        sequence(packed, scratch, x, bias, h, c, y, gates, cells, share * SHARE, rows)
