@@ -16,8 +16,8 @@ from .vectors import LANES, LINE, load, peek, poke, read, splat, total
 
 __all__ = ["CHUNK", "FEW", "TILE", "few_rows", "tile"]
 
-# Up to so many rows it is as fast as OpenBLAS or faster, by 1.3 with the last of them. The 16 sums of a tile take as many
-# registers with AVX-512, and more than there are elsewhere. Measured.
+# Up to so many rows it is as fast as OpenBLAS or faster, by 1.3 with the last of them. The 16 sums of a tile take as
+# many registers with AVX-512, and more than there are elsewhere. Measured.
 FEW = 64 if compiles_for("avx512f") else 8
 TILE = 4
 # Rows of W in a task of the threads, a multiple of TILE: fixed, so that any number of threads gives the same bits.
