@@ -10,8 +10,9 @@ from ..cross_entropy.reference import IGNORE, check_targets, cross_entropy, cros
 from ..linear.reference import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 from ..registry import Kernel
 
-# A chunk reads the weight twice, and its gradient once and writes it. Where these stay in the cache (a weight of at
-# most 4 MB), 128 rows cost nothing; where not, 128 rows cost a tenth of the time, 256 a thirtieth, and 512 nothing.
+# A chunk reads the weight twice, and its gradient once and writes it. Where these do not stay in the cache (a weight
+# above 4 MB), 128 rows cost a sixth of the time, 256 an eighth, and 512 a twentieth; where they do, 128 rows cost a
+# tenth to a quarter and 416, what SMALLEST makes of 10,000 classes, up to a seventh (docs/reach.md).
 IN_CACHE, FEW, MANY = 1 << 20, 128, 512
 # A chunk has at least so many logits (16 MB): with fewer, the threads meet more often, and where other programs hold
 # the cores each meeting waits. Measured on a busy machine only: steps took up to half as long again.
