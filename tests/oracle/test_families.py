@@ -14,12 +14,12 @@ pytestmark = [
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from families import CASES, DECODERS, ENCODER_DECODERS, IDS, KINDS, MASK, TARGETS, in_ours, measure  # noqa: E402
-from float64 import in_float64  # noqa: E402
+from families import CASES, DECODERS, ENCODER_DECODERS, IDS, KINDS, MASK, TARGETS, in_ours, measure
+from float64 import in_float64
 
-from tinylm.autograd import no_grad  # noqa: E402
-from tinylm.formats import save_model  # noqa: E402
-from tinylm.inference import generate  # noqa: E402
+from tinylm.autograd import no_grad
+from tinylm.formats import save_model
+from tinylm.inference import generate
 
 EPS32 = float(np.finfo(np.float32).eps)
 

@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from tinylm import load  # noqa: E402
-from tinylm.formats import convert  # noqa: E402
-from tinylm.formats.sharded import INDEX, SINGLE, read_weights, write_weights  # noqa: E402
+from tinylm import load
+from tinylm.formats import convert
+from tinylm.formats.sharded import INDEX, SINGLE, read_weights, write_weights
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 

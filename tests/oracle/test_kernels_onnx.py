@@ -9,8 +9,8 @@ import pytest
 pytestmark = pytest.mark.oracle
 onnx = pytest.importorskip("onnx")
 
-import node_tests  # noqa: E402
-from onnx_operators import OPERATORS  # noqa: E402
+import node_tests
+from onnx_operators import OPERATORS
 
 # At least so much of an operator's node tests must run.
 SHARE = 0.9

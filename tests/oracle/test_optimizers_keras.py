@@ -13,8 +13,8 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
 
-from tinylm.autograd import Parameter  # noqa: E402
-from tinylm.optim import SGD, Adagrad, AdamW, Lion, Muon, Optimizer, ParameterGroup, RMSprop  # noqa: E402
+from tinylm.autograd import Parameter
+from tinylm.optim import SGD, Adagrad, AdamW, Lion, Muon, Optimizer, ParameterGroup, RMSprop
 
 pytestmark = pytest.mark.oracle
 

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tinylm.autograd import Parameter  # noqa: E402
-from tinylm.optim import (  # noqa: E402
+from tinylm.autograd import Parameter
+from tinylm.optim import (
     SGD,
     Adafactor,
     Adagrad,

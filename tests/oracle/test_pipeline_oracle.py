@@ -24,7 +24,7 @@ from tinylm.text.pipeline.pre_tokenizers import read_pre_tokenizer
 
 library = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.oracle
-from tokenizers import (  # noqa: E402
+from tokenizers import (
     AddedToken,
     Regex,
     Tokenizer,

@@ -13,8 +13,8 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras")
 
-from tinylm import Tensor  # noqa: E402
-from tinylm.nn import GRU, LSTM, Initializer  # noqa: E402
+from tinylm import Tensor
+from tinylm.nn import GRU, LSTM, Initializer
 
 pytestmark = pytest.mark.oracle
 

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tinylm.autograd import Tensor  # noqa: E402
-from tinylm.nn import GRU, LSTM, Initializer  # noqa: E402
+from tinylm.autograd import Tensor
+from tinylm.nn import GRU, LSTM, Initializer
 
 pytestmark = pytest.mark.oracle
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 optimization = pytest.importorskip("transformers.optimization")
 
-from tinylm.optim import make_schedule  # noqa: E402
+from tinylm.optim import make_schedule
 
 pytestmark = pytest.mark.oracle
 

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("tensorboardX")
 reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
-import tinylm  # noqa: E402
-from tinylm.training import StepResult, Trainer, read_metrics  # noqa: E402
+import tinylm
+from tinylm.training import StepResult, Trainer, read_metrics
 
 pytestmark = pytest.mark.oracle
 

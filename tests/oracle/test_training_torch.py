@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_models import TorchGPT2, TorchRecurrent, take_weights, torch_name, torch_optimizer, torch_step  # noqa: E402
+from torch_models import TorchGPT2, TorchRecurrent, take_weights, torch_name, torch_optimizer, torch_step
 
-from tinylm.models import FAMILIES, GPT2, GPT2Config  # noqa: E402
-from tinylm.nn import Initializer  # noqa: E402
-from tinylm.optim import AdamW, clip_scale, make_schedule, parameter_groups  # noqa: E402
+from tinylm.models import FAMILIES, GPT2, GPT2Config
+from tinylm.nn import Initializer
+from tinylm.optim import AdamW, clip_scale, make_schedule, parameter_groups
 
 pytestmark = pytest.mark.oracle
 

@@ -10,10 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from tinylm.formats import load_model, save_model  # noqa: E402
-from tinylm.models import GPT2, GPT2Config  # noqa: E402
-from tinylm.nn import Initializer  # noqa: E402
-from tinylm.text import CharTokenizer  # noqa: E402
+from tinylm.formats import load_model, save_model
+from tinylm.models import GPT2, GPT2Config
+from tinylm.nn import Initializer
+from tinylm.text import CharTokenizer
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 

@@ -36,6 +36,14 @@ def _scales_and_minima(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (d[:, :1] * scales)[..., None], (d[:, 1:] * minima)[..., None]
 
 
+def _scale(values: np.ndarray, blocks: np.ndarray, out: np.ndarray) -> None:
+    """Write scale times value minus minimum, of values (N, 8, 32)."""
+    scales, minima = _scales_and_minima(blocks)
+    grouped = out.reshape(-1, 8, 32)
+    np.multiply(values, scales, out=grouped)
+    grouped -= minima
+
+
 class Q4_K(Packed):
     """4 bits: d, dmin, scales (12 bytes), values (128)."""
 
@@ -44,11 +52,7 @@ class Q4_K(Packed):
 
     @classmethod
     def _unpack(cls, blocks: np.ndarray, out: np.ndarray) -> None:
-        scales, minima = _scales_and_minima(blocks)
-        values = _fields(blocks[:, 16:], 4, 4).reshape(-1, 8, 32)
-        grouped = out.reshape(-1, 8, 32)
-        np.multiply(values, scales, out=grouped)
-        grouped -= minima
+        _scale(_fields(blocks[:, 16:], 4, 4).reshape(-1, 8, 32), blocks, out)
 
 
 class Q5_K(Packed):
@@ -59,12 +63,9 @@ class Q5_K(Packed):
 
     @classmethod
     def _unpack(cls, blocks: np.ndarray, out: np.ndarray) -> None:
-        scales, minima = _scales_and_minima(blocks)
         values = _fields(blocks[:, 48:], 4, 4).reshape(-1, 8, 32)
         values |= _fields(blocks[:, 16:48], 1, 1).reshape(-1, 8, 32) << 4
-        grouped = out.reshape(-1, 8, 32)
-        np.multiply(values, scales, out=grouped)
-        grouped -= minima
+        _scale(values, blocks, out)
 
 
 class Q6_K(Packed):
