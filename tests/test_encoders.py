@@ -251,3 +251,50 @@ def test_vectors_are_for_encoders_with_their_tokenizer(tmp_path: Path) -> None:
         tinylm.load(tmp_path / "bert").embed(["abc"])
     with pytest.raises(TypeError, match="received one text"):
         tinylm.load(tmp_path / "bert").embed("abc")
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_an_encoder_decoder_writes_the_target_of_a_text(tmp_path: Path, name: str) -> None:
+    model, tokenizer = ENCODER_DECODERS[name](np.float32), CharTokenizer("abcdefghijk")
+    save_model(tmp_path, model, tokenizer, generation={"decoder_start_token_id": 4, "bad_words_ids": [[7], [8]]})
+    lm = tinylm.load(tmp_path)
+    text = lm.generate("fghi", temperature=0, max_tokens=6)
+    assert text == lm.generate("fghi", temperature=0, max_tokens=6, use_cache=False)
+    assert len(text) <= 6
+    written = [4]
+    for _ in text:
+        logits = lm.logits([[5, 6, 7, 8]], decoder_input_ids=[written])[0, -1]
+        written.append(int(np.where(np.isin(np.arange(V), [7, 8]), -np.inf, logits).argmax()))
+    assert tokenizer.decode(written[1:]) == text
+    lm.save(tmp_path / "again")
+    assert tinylm.load(tmp_path / "again").generation_config == lm.generation_config
+
+
+def test_a_target_ends_where_the_context_does_and_a_longer_source_is_refused(tmp_path: Path) -> None:
+    save_model(tmp_path, bart(np.float32), CharTokenizer("abcdefghijk"))
+    lm = tinylm.load(tmp_path)
+    assert len(lm.generate("fghi", max_tokens=100, seed=1)) <= 9
+    with pytest.raises(TinylmError, match="the source has 10 tokens, BartForConditionalGeneration reads 9 at most"):
+        lm.generate("f" * 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"forced_bos_token_id": "x"}, "forced_bos_token_id is 'x', expected ids of tokens"),
+        ({"eos_token_id": [1, -1]}, r"eos_token_id is \[1, -1\]"),
+        ({"bad_words_ids": [[1, 2]]}, "supported: lists of one token each"),
+    ],
+)
+def test_a_generation_config_that_makes_no_sense_is_refused(tmp_path: Path, settings: dict, words: str) -> None:
+    save_model(tmp_path, t5(np.float32), CharTokenizer("abcdefghijk"), generation=settings)
+    with pytest.raises(FileFormatError, match=f"generation_config.json.*{words}"):
+        tinylm.load(tmp_path).generate("abc")
+
+
+def test_a_model_that_continues_no_text_says_so(tmp_path: Path) -> None:
+    save_model(tmp_path, bert(dtype=np.float32), CharTokenizer("abcdefghijk"))
+    lm = tinylm.load(tmp_path)
+    for use in (lm.generate, lm.next, lm.score):
+        with pytest.raises(TinylmError, match="BertModel does not continue a text"):
+            use("abc")

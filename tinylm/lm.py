@@ -15,18 +15,27 @@ from tinylm.autograd import no_grad
 from tinylm.data import Progress, open_corpus, tokenize_corpus
 from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
-from tinylm.formats import Pooling, open_model, read_pooling, save_model
+from tinylm.formats import (
+    GenerationConfig,
+    Pooling,
+    open_model,
+    read_generation_config,
+    read_pooling,
+    save_model,
+)
 from tinylm.inference import (
     Sampler,
     first_ids,
+    forbid,
     generate,
+    generate_target,
     log_probabilities,
     next_logits,
     probabilities,
     sentence_vectors,
     window_start,
 )
-from tinylm.models import Encoder, EncoderDecoder
+from tinylm.models import CausalLanguageModel, Encoder, EncoderDecoder
 from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
 from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 
@@ -66,14 +75,17 @@ class LM:
         get_model: Callable[[], Any],
         get_tokenizer: Callable[[], Tokenizer],
         get_pooling: Callable[[], Pooling] = Pooling,
+        get_generation_config: Callable[[], GenerationConfig] = GenerationConfig,
     ):
-        self._get_model, self._get_tokenizer, self._get_pooling = get_model, get_tokenizer, get_pooling
+        self._get_model, self._get_tokenizer = get_model, get_tokenizer
+        self._get_pooling, self._get_generation_config = get_pooling, get_generation_config
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> LM:
         """Open a model: see `load`."""
         source = open_model(path)
-        return cls(source.build, source.tokenizer, partial(read_pooling, source.path))
+        read = partial(read_pooling, source.path), partial(read_generation_config, source)
+        return cls(source.build, source.tokenizer, *read)
 
     @cached_property
     def model(self) -> Any:
@@ -90,9 +102,14 @@ class LM:
         """The model's settings."""
         return self.model.config
 
+    @cached_property
+    def generation_config(self) -> GenerationConfig:
+        """The tokens that begin and end a text, read when first asked for."""
+        return self._get_generation_config()
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Write a model folder."""
-        save_model(folder, self.model, self.tokenizer)
+        save_model(folder, self.model, self.tokenizer, generation=self.generation_config.settings)
 
     def generate(self, prompt: str, **settings: Any) -> str:
         """The text that follows the prompt; the settings are those of `stream`."""
@@ -111,16 +128,23 @@ class LM:
     ) -> Iterator[str]:
         """Yield the text that follows the prompt piece by piece, never half a character; see `Sampler`.
 
-        max_tokens: how many tokens at most. An empty prompt starts a text; see `first_ids`. Raises TinylmError
-        for a setting outside its range or a character that the tokenizer does not know.
+        max_tokens: how many tokens at most. An empty prompt starts a text; see `first_ids`. To an encoder-decoder the
+        prompt is the source, and the text its target; see `generate_target`. Raises TinylmError for a setting outside
+        its range, a character that the tokenizer does not know, or a source longer than the context.
         """
         if max_tokens < 0:
             raise TinylmError(f"max_tokens is {max_tokens}, expected 0 or more")
-        sampler = Sampler(temperature, top_k, top_p, seed)
-        ids = self._encode(prompt) if prompt else first_ids(self.model, self.tokenizer)
+        choose = forbid(Sampler(temperature, top_k, top_p, seed), self.generation_config.banned)
+        limits: dict[str, Any] = {"max_tokens": max_tokens, "use_cache": use_cache}
+        if isinstance(self.model, EncoderDecoder):
+            given = self.model.given(self._source_ids(prompt)[None])
+            tokens = generate_target(given, choose, self.generation_config, **limits)
+        else:
+            ids = self._encode(prompt) if prompt else first_ids(self._writer, self.tokenizer)
+            stop = self.generation_config.eos_token_id or self._writer.end_ids
+            tokens = generate(self._writer, ids, choose, stop=stop, **limits)
         pieces = self.tokenizer.stream()
-        stop = self.model.end_ids
-        for token in generate(self.model, ids, sampler, max_tokens=max_tokens, stop=stop, use_cache=use_cache):
+        for token in tokens:
             if piece := pieces.feed(token):
                 yield piece
         if piece := pieces.end():
@@ -167,8 +191,8 @@ class LM:
     def next(self, text: str, k: int = 10) -> list[Candidate]:
         """The k most likely tokens after a text, the most likely first."""
         ids = self._encode(text)
-        begin = window_start(len(ids), self.model.context)
-        p = probabilities(next_logits(self.model, ids[begin:]))
+        begin = window_start(len(ids), self._writer.context)
+        p = probabilities(next_logits(self._writer, ids[begin:]))
         best = np.argsort(-p, kind="stable")[:k]
         return [Candidate(int(i), self.tokenizer.token(int(i)), float(p[i])) for i in best]
 
@@ -176,7 +200,7 @@ class LM:
         """The probability of a text, token by token."""
         ids = self._encode(text)
         tokens = [self.tokenizer.token(int(i)) for i in ids]
-        return Score(tokens, log_probabilities(self.model, ids).tolist())
+        return Score(tokens, log_probabilities(self._writer, ids).tolist())
 
     def evaluate(
         self,
@@ -198,6 +222,23 @@ class LM:
         if len(split) < 2:
             raise TinylmError("a text of one token predicts nothing; give a longer one")
         return evaluate_split(self.model, split, context=self.model.context or EVALUATION_CONTEXT)
+
+    @property
+    def _writer(self) -> CausalLanguageModel:
+        """The model, where it predicts each token from those before it; TinylmError where it does not."""
+        if not isinstance(self.model, CausalLanguageModel):
+            raise TinylmError(f"{self.model.architecture} does not continue a text; expected a causal language model")
+        return self.model
+
+    def _source_ids(self, text: str) -> np.ndarray:
+        """What the encoder of an encoder-decoder reads: a text with the special tokens around it."""
+        ids = self._encode(text)
+        if isinstance(self.tokenizer, PipelineTokenizer):
+            ids = self.tokenizer.inputs(text, truncation=None, padding=None).ids
+        context = self.model.context
+        if context is not None and len(ids) > context:
+            raise TinylmError(f"the source has {len(ids)} tokens, {self.model.architecture} reads {context} at most")
+        return ids
 
     def _encode(self, text: str) -> np.ndarray:
         ids = self.tokenizer.encode(text)

@@ -14,12 +14,12 @@ pytestmark = [
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from families import CASES, DECODERS, ENCODER_DECODERS, IDS, KINDS, MASK, TARGETS, in_ours, measure
+from families import CASES, DECODERS, ENCODER_DECODERS, IDS, KINDS, MASK, TARGETS, V, in_ours, measure
 from float64 import in_float64
 
 from tinylm.autograd import no_grad
-from tinylm.formats import save_model
-from tinylm.inference import generate
+from tinylm.formats import load_model, open_folder, read_generation_config, save_model
+from tinylm.inference import forbid, generate, generate_target
 
 EPS32 = float(np.finfo(np.float32).eps)
 
@@ -73,27 +73,61 @@ def test_greedy_generation_writes_the_same_tokens_with_a_cache_and_without(name:
         assert list(found) == expected
 
 
+FORCED = {"forced_bos_token_id": 5, "forced_eos_token_id": 2, "bad_words_ids": [[9], [11], [2]], "eos_token_id": 2}
+
+
+@pytest.mark.parametrize("rules", [{}, FORCED], ids=["free", "forced"])
 @pytest.mark.parametrize("name", ENCODER_DECODERS)
-def test_greedy_translation_writes_the_same_tokens_with_a_cache_and_without(name: str) -> None:
+def test_greedy_translation_writes_the_same_tokens_with_a_cache_and_without(tmp_path, name: str, rules) -> None:
     case = ENCODER_DECODERS[name]
     theirs = case.build().float()
-    ours = in_ours(case, theirs)
     start = theirs.config.decoder_start_token_id
-    theirs.generation_config.forced_eos_token_id = theirs.generation_config.bad_words_ids = None
-    settings = {
-        "do_sample": False,
-        "num_beams": 1,
-        "use_cache": False,
-        "max_new_tokens": 12,
-        "eos_token_id": None,
-        "pad_token_id": 0,
+    rules = {
+        "forced_bos_token_id": None,
+        "forced_eos_token_id": None,
+        "bad_words_ids": None,
+        "eos_token_id": 52,
+        **rules,
     }
+    for key, value in {**rules, "decoder_start_token_id": start, "pad_token_id": 0}.items():
+        setattr(theirs.generation_config, key, value)
+    theirs.save_pretrained(tmp_path)
+    config = read_generation_config(open_folder(tmp_path))
+    inputs = {"input_ids": torch.tensor(IDS), "attention_mask": torch.tensor(MASK.astype(int))}
     with torch.no_grad():
-        expected = theirs.generate(torch.tensor(IDS[:1]), decoder_start_token_id=start, **settings)[0, 1:].tolist()
-    given = ours.given(IDS[:1])
-    for use_cache in (True, False):
-        found = generate(given, [start], lambda logits: int(logits.argmax()), max_tokens=12, use_cache=use_cache)
-        assert list(found) == expected
+        settings = {"do_sample": False, "num_beams": 1, "use_cache": False, "max_new_tokens": 12}
+        expected = theirs.generate(**inputs, **settings)[:, 1:].tolist()
+    for row, tokens in enumerate(expected):
+        tokens = tokens[rules["forced_bos_token_id"] is not None :]
+        tokens = tokens[: tokens.index(config.eos_token_id[0])] if config.eos_token_id[0] in tokens else tokens
+        given = load_model(tmp_path).given(IDS[row : row + 1], MASK[row : row + 1])
+        for use_cache in (True, False):
+            choose = forbid(lambda logits: int(logits.argmax()), config.banned)
+            assert list(generate_target(given, choose, config, max_tokens=12, use_cache=use_cache)) == tokens
+
+
+@pytest.mark.parametrize("name", ENCODER_DECODERS)
+def test_sources_are_read_once_and_each_may_have_several_rows_of_targets(name: str) -> None:
+    case = ENCODER_DECODERS[name]
+    theirs = case.build()
+    ours = in_ours(case, theirs).astype(np.float64)
+    rows = np.repeat(np.arange(4), 2)
+    targets = np.random.default_rng(5).integers(3, V, (8, 6))
+    with in_float64(case.family), torch.no_grad():
+        seen = theirs(
+            torch.tensor(IDS[rows]),
+            attention_mask=torch.tensor(MASK[rows].astype(int)),
+            decoder_input_ids=torch.tensor(targets),
+        )
+    given, order = ours.given(IDS, MASK), np.array([1, 0, 3, 2, 4, 4, 6, 7])  # as beams that change places
+    cache = given.new_cache(8)
+    with no_grad():
+        first = given(targets[:, :2], cache).data
+        cache.select(order)
+        rest = given(targets[order, 2:], cache).data
+    expected = seen.logits.numpy()
+    assert np.abs(first - expected[:, :2]).max() < 1e-13 * np.abs(expected).max()
+    assert np.abs(rest - expected[order, 2:]).max() < 1e-13 * np.abs(expected).max()
 
 
 def test_the_table_of_the_documentation_has_a_row_for_every_model() -> None:

@@ -1,6 +1,7 @@
 """Weights and settings, in and out: floor 4."""
 
 from .convert import CONVERSIONS, DTYPES, convert
+from .generation_config import GenerationConfig, read_generation_config
 from .model_folder import load_model, open_folder, read_model_config, save_model
 from .opening import MODEL_FILES, open_model
 from .pooling import Pooling, read_pooling
@@ -10,11 +11,13 @@ __all__ = [
     "CONVERSIONS",
     "DTYPES",
     "MODEL_FILES",
+    "GenerationConfig",
     "Pooling",
     "convert",
     "load_model",
     "open_folder",
     "open_model",
+    "read_generation_config",
     "read_metadata",
     "read_model_config",
     "read_pooling",

@@ -3,7 +3,7 @@
     config.json             the settings, with Hugging Face's names where the family exists there
     model.safetensors       the weights, with Hugging Face's names and layouts; several files where they are large
     tokenizer.json          the tokenizer
-    generation_config.json  the special tokens
+    generation_config.json  the special tokens, and what else it said of how texts are generated
     tinylm.json             where the model comes from: data, command, versions, metrics
 
 Weights are memory-mapped: opening a folder reads only what is used. There is no pickle anywhere.
@@ -26,6 +26,7 @@ from tinylm.files import read_json, write_atomically
 from tinylm.models import FAMILIES, Model
 from tinylm.text import Tokenizer, find_tokenizer_file, load_tokenizer
 
+from .generation_config import GENERATION_CONFIG, read_generation_config
 from .sharded import INDEX, SINGLE, read_weights, write_weights
 from .source import ModelSource
 from .tensors import StoredArray, Tensors, as_dtype
@@ -41,8 +42,12 @@ def save_model(
     model: Model,
     tokenizer: Tokenizer | None = None,
     provenance: Mapping[str, Any] | None = None,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model folder, or replace the one that is there, file by file and each in one step; the weights last."""
+    """Write a model folder, or replace the one that is there, file by file and each in one step; the weights last.
+
+    generation: the content of generation_config.json beyond the special tokens that the model's config names.
+    """
     settings = {
         "model_type": model.model_type,
         "architectures": [model.architecture],
@@ -52,7 +57,7 @@ def save_model(
     tensors: dict[str, np.ndarray] = {}
     for name, stored in model.folder_names().items():
         tensors |= stored.split(state[name])
-    _write_folder(Path(folder), settings, tensors, tokenizer, provenance)
+    _write_folder(Path(folder), settings, tensors, tokenizer, provenance, generation)
 
 
 def save_folder(source: ModelSource, folder: str | PathLike[str], dtype: str | None = None) -> None:
@@ -69,7 +74,8 @@ def save_folder(source: ModelSource, folder: str | PathLike[str], dtype: str | N
     settings = {name: value for name, value in source.settings.items() if name != "torch_dtype"}  # its older name
     settings |= {"dtype": "bfloat16" if kind == "bf16" else kind}
     tokenizer = source.tokenizer() if source.get_tokenizer else None
-    _write_folder(Path(folder), settings, Tensors(tensors), tokenizer, {"converted from": source.path.name})
+    provenance, generation = {"converted from": source.path.name}, read_generation_config(source).settings
+    _write_folder(Path(folder), settings, Tensors(tensors), tokenizer, provenance, generation)
 
 
 def _write_folder(
@@ -78,11 +84,12 @@ def _write_folder(
     tensors: Mapping[str, StoredArray],
     tokenizer: Tokenizer | None,
     provenance: Mapping[str, Any] | None,
+    generation: Mapping[str, Any] | None,
 ) -> None:
     path.mkdir(parents=True, exist_ok=True)
     special = {name: settings[name] for name in SPECIAL_TOKENS if settings.get(name) is not None}
     _write_json(path / "config.json", settings)
-    _write_json(path / "generation_config.json", special)
+    _write_json(path / GENERATION_CONFIG, special | dict(generation or {}))
     _write_json(path / "tinylm.json", dict(provenance or {}))
     if tokenizer is not None:
         tokenizer.save(path)

@@ -11,7 +11,7 @@ from tinylm.errors import TinylmError
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
-__all__ = ["first_ids", "generate", "log_probabilities", "next_logits", "window_start"]
+__all__ = ["first_ids", "forbid", "generate", "log_probabilities", "next_logits", "window_start"]
 
 
 def window_start(length: int, context: int | None) -> int:
@@ -54,6 +54,18 @@ def generate(
             return
         seen.append(token)
         yield token
+
+
+def forbid(choose: Callable[[np.ndarray], int], tokens: Collection[int]) -> Callable[[np.ndarray], int]:
+    """`choose` among the logits (V,) without these tokens."""
+    banned = list(tokens)
+
+    def choose_another(logits: np.ndarray) -> int:
+        logits = logits.copy()
+        logits[banned] = -np.inf
+        return choose(logits)
+
+    return choose_another if banned else choose
 
 
 def first_ids(model: CausalLanguageModel, tokenizer: Tokenizer) -> list[int]:

@@ -6,7 +6,7 @@ from .bart import Bart, BartConfig, Marian, MarianConfig
 from .base import Model
 from .bert import Bert, BertConfig, DistilBert, DistilBertConfig
 from .encoder import Encoder
-from .encoder_decoder import EncoderDecoder
+from .encoder_decoder import Conditional, EncoderDecoder
 from .gpt2 import GPT2, GPT2Config
 from .gpt_neox import GPTNeoX, GPTNeoXConfig
 from .language_model import CausalLanguageModel
@@ -24,6 +24,7 @@ __all__ = [
     "Bert",
     "BertConfig",
     "CausalLanguageModel",
+    "Conditional",
     "DistilBert",
     "DistilBertConfig",
     "Encoder",

@@ -25,6 +25,10 @@ class KeyValueCache:
     def length(self) -> int:
         return self.layers[0].length
 
+    def select(self, rows: np.ndarray) -> None:
+        for layer in self.layers:
+            layer.select(rows)
+
 
 class CausalTransformer(CausalLanguageModel):
     """Token embeddings, L blocks, a last norm, and the output projection. Subclasses make the parts.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
 from tinylm.autograd import functional as F
-from tinylm.nn import AttentionCache, CrossBlock, Module
+from tinylm.nn import AttentionCache, Module
 
 from .base import Model
 from .language_model import CausalLanguageModel
@@ -18,14 +19,26 @@ __all__ = ["Conditional", "DecoderCache", "EncoderDecoder"]
 
 
 class DecoderCache:
-    """What a decoder keeps: the keys and values of its own tokens, and those of the source for each layer."""
+    """What a decoder keeps: the keys and values of its own tokens, and of each layer those of the source.
 
-    def __init__(self, layers: list[AttentionCache], memory_key_values: list[Tensor]):
-        self.layers, self.memory_key_values = layers, memory_key_values
+    memory_mask: (B, S) bool, False for what no target token sees of the source.
+    """
+
+    def __init__(
+        self, layers: list[AttentionCache], memory_key_values: list[Tensor], memory_mask: np.ndarray | None = None
+    ):
+        self.layers, self.memory_key_values, self.memory_mask = layers, memory_key_values, memory_mask
 
     @property
     def length(self) -> int:
         return self.layers[0].length
+
+    def select(self, rows: np.ndarray) -> None:
+        """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
+        for layer in self.layers:
+            layer.select(rows)
+        self.memory_key_values = [Tensor(kv.data[rows]) for kv in self.memory_key_values]
+        self.memory_mask = None if self.memory_mask is None else self.memory_mask[rows]
 
 
 class Stack(Module):
@@ -86,8 +99,11 @@ class EncoderDecoder(Model):
         key_mask: np.ndarray | None = None,
         cache: DecoderCache | None = None,
     ) -> Tensor:
-        """The last hidden state (B, T, C) of each target token: ids (B, T); with a cache, the new ones."""
-        start = cache.length if cache else 0
+        """The last hidden state (B, T, C) of each target token: ids (B, T); with a cache, the new ones.
+
+        A cache holds what is needed of the memory and its mask: those given count for nothing then.
+        """
+        start, memory_mask = (cache.length, cache.memory_mask) if cache else (0, memory_mask)
         x, bias = self.decoder.embed(ids, start), self.decoder.bias(ids.shape[1], start + ids.shape[1])
         for index, block in enumerate(self.decoder.blocks):
             kept: dict[str, Any] = {}
@@ -134,21 +150,20 @@ class EncoderDecoder(Model):
         before = np.where(targets[:, :-1] == K.IGNORE, self.config.pad_token_id, targets[:, :-1])
         return np.concatenate([first, before], axis=1)
 
-    def new_cache(self, memory: Tensor, capacity: int) -> DecoderCache:
-        """A cache for up to `capacity` target tokens of each row of the memory."""
-        blocks: list[CrossBlock] = self.decoder.blocks
-        with no_grad():
-            key_values = [block.cross_attention.key_value(memory) for block in blocks]
-        return DecoderCache([block.attention.new_cache(len(memory.data), capacity) for block in blocks], key_values)
-
     def given(self, ids: np.ndarray, key_mask: np.ndarray | None = None) -> Conditional:
-        """The decoder as a language model of target texts, for this source (B, S): what generation takes."""
+        """The decoder as a language model of target texts, for these sources (B, S), which are read here.
+
+        key_mask: (B, S) bool, False for padding. Its `new_cache` and `forward` are what generation needs, step by step.
+        """
         with no_grad():
             return Conditional(self, self.encode(ids, key_mask), key_mask)
 
 
 class Conditional(CausalLanguageModel):
-    """A decoder together with the memory of a source: predicts each target token from those before it."""
+    """A decoder together with the memory of its sources: predicts each target token from those before it.
+
+    Of several sources each row of target tokens has its own; with a cache a source may have several rows.
+    """
 
     def __init__(self, model: EncoderDecoder, memory: Tensor, memory_mask: np.ndarray | None):
         self.config = model.config
@@ -169,7 +184,21 @@ class Conditional(CausalLanguageModel):
         return self._model.logits(self.hidden(ids, cache, key_mask))
 
     def new_cache(self, batch: int) -> DecoderCache:
-        return self._model.new_cache(self._memory, self.context or LONGEST)
+        """An empty cache for `batch` rows of target tokens: as many for each source, beside each other."""
+        sources = len(self._memory.data)
+        if batch % sources:
+            raise ValueError(f"new_cache: {batch} rows are not as many for each of {sources} sources")
+        capacity = self.context or LONGEST
+        layers = [block.attention.new_cache(sources, capacity) for block in self._model.decoder.blocks]
+        cache = DecoderCache(layers, self._memory_key_values, self._memory_mask)
+        if batch > sources:
+            cache.select(np.repeat(np.arange(sources), batch // sources))
+        return cache
+
+    @cached_property
+    def _memory_key_values(self) -> list[Tensor]:
+        with no_grad():
+            return [block.cross_attention.key_value(self._memory) for block in self._model.decoder.blocks]
 
 
 # The most tokens of a target where the model sets no limit.

@@ -23,6 +23,9 @@ class Cache(Protocol):
 
     length: int
 
+    def select(self, rows: np.ndarray) -> None:
+        """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
+
 
 def _saves_memory(rows: int, vocabulary: int, width: int) -> bool:
     """Whether a loss in chunks holds at most half of what all logits take: a chunk's, and the weight's gradient."""

@@ -77,6 +77,9 @@ class StateCache:
         self.state = state
         self.length = 0
 
+    def select(self, rows: np.ndarray) -> None:
+        self.state = [tuple(Tensor(part.data[rows]) for part in layer) for layer in self.state]
+
 
 class RecurrentLanguageModel(CausalLanguageModel):
     """ids (B, T) to logits (B, T, V); each row starts from a state of zeros, or from the cache's.

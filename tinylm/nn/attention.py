@@ -56,6 +56,10 @@ class AttentionCache:
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
+    def select(self, rows: np.ndarray) -> None:
+        """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
     def _with_room(self, array: np.ndarray, room: int) -> np.ndarray:
         larger = np.empty((*array.shape[:2], room, array.shape[3]), array.dtype)
         larger[:, :, : self.length] = array[:, :, : self.length]
