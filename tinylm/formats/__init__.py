@@ -4,6 +4,7 @@ from .convert import CONVERSIONS, DTYPES, convert
 from .generation_config import GenerationConfig, read_generation_config
 from .model_folder import load_model, open_folder, read_model_config, save_model
 from .opening import MODEL_FILES, open_model
+from .peft import open_adapter, save_adapter
 from .pooling import Pooling, read_pooling
 from .safetensors import read_metadata, read_safetensors, write_safetensors
 
@@ -15,6 +16,7 @@ __all__ = [
     "Pooling",
     "convert",
     "load_model",
+    "open_adapter",
     "open_folder",
     "open_model",
     "read_generation_config",
@@ -22,6 +24,7 @@ __all__ = [
     "read_model_config",
     "read_pooling",
     "read_safetensors",
+    "save_adapter",
     "save_model",
     "write_safetensors",
 ]

@@ -17,8 +17,8 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 # What is fetched: what a model folder needs, and nothing that could run code.
 _SMALL = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-          "vocab.json", "vocab.txt", "merges.txt", "*.model"]  # fmt: skip
-_WEIGHTS = [SINGLE, INDEX, "model-*-of-*.safetensors"]
+          "vocab.json", "vocab.txt", "merges.txt", "*.model", "adapter_config.json"]  # fmt: skip
+_WEIGHTS = [SINGLE, INDEX, "model-*-of-*.safetensors", "adapter_model.safetensors"]
 
 
 def locate_model(name: str | PathLike[str]) -> Path:

@@ -29,9 +29,17 @@ from tinylm.text import Tokenizer, find_tokenizer_file, load_tokenizer
 from .generation_config import GENERATION_CONFIG, read_generation_config
 from .sharded import INDEX, SINGLE, read_weights, write_weights
 from .source import ModelSource
-from .tensors import StoredArray, Tensors, as_dtype
+from .tensors import Tensors, as_dtype
 
-__all__ = ["load_model", "open_folder", "read_model_config", "save_folder", "save_model"]
+__all__ = [
+    "load_model",
+    "model_settings",
+    "open_folder",
+    "read_model_config",
+    "save_folder",
+    "save_model",
+    "write_description",
+]
 
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 PICKLES = ("pytorch_model.bin", "*.pt", "*.bin", "*.pth", "*.ckpt")
@@ -48,16 +56,21 @@ def save_model(
 
     generation: the content of generation_config.json beyond the special tokens that the model's config names.
     """
-    settings = {
-        "model_type": model.model_type,
-        "architectures": [model.architecture],
-        **dataclasses.asdict(model.config),
-    }
     state = model.state_dict()
     tensors: dict[str, np.ndarray] = {}
     for name, stored in model.folder_names().items():
         tensors |= stored.split(state[name])
-    _write_folder(Path(folder), settings, tensors, tokenizer, provenance, generation)
+    write_description(Path(folder), model_settings(model), tokenizer, provenance, generation)
+    write_weights(Path(folder), tensors, {"format": "pt"})
+
+
+def model_settings(model: Model) -> dict[str, Any]:
+    """What config.json says of a model."""
+    return {
+        "model_type": model.model_type,
+        "architectures": [model.architecture],
+        **dataclasses.asdict(model.config),
+    }
 
 
 def save_folder(source: ModelSource, folder: str | PathLike[str], dtype: str | None = None) -> None:
@@ -75,17 +88,18 @@ def save_folder(source: ModelSource, folder: str | PathLike[str], dtype: str | N
     settings |= {"dtype": "bfloat16" if kind == "bf16" else kind}
     tokenizer = source.tokenizer() if source.get_tokenizer else None
     provenance, generation = {"converted from": source.path.name}, read_generation_config(source).settings
-    _write_folder(Path(folder), settings, Tensors(tensors), tokenizer, provenance, generation)
+    write_description(Path(folder), settings, tokenizer, provenance, generation)
+    write_weights(Path(folder), Tensors(tensors), {"format": "pt"})
 
 
-def _write_folder(
+def write_description(
     path: Path,
     settings: Mapping[str, Any],
-    tensors: Mapping[str, StoredArray],
     tokenizer: Tokenizer | None,
     provenance: Mapping[str, Any] | None,
-    generation: Mapping[str, Any] | None,
+    generation: Mapping[str, Any] | None = None,
 ) -> None:
+    """Write all of a model folder but its weights, each file in one step."""
     path.mkdir(parents=True, exist_ok=True)
     special = {name: settings[name] for name in SPECIAL_TOKENS if settings.get(name) is not None}
     _write_json(path / "config.json", settings)
@@ -93,7 +107,6 @@ def _write_folder(
     _write_json(path / "tinylm.json", dict(provenance or {}))
     if tokenizer is not None:
         tokenizer.save(path)
-    write_weights(path, tensors, {"format": "pt"})
 
 
 def open_folder(folder: str | PathLike[str]) -> ModelSource:

@@ -11,6 +11,7 @@ from .locate import locate_model
 from .mapped import other_kind
 from .model_folder import open_folder
 from .npz import open_npz
+from .peft import ADAPTER_CONFIG, open_adapter
 from .source import ModelSource
 
 __all__ = ["MODEL_FILES", "open_model"]
@@ -22,12 +23,15 @@ MODEL_FILES = {".gguf": open_gguf, ".npz": open_npz}
 def open_model(name: str | PathLike[str]) -> ModelSource:
     """The model in a folder, the best one in a run folder, in a .gguf or .npz file, or in a repository of the Hub.
 
+    A folder may also hold an adapter, which opens as its model with the changes added.
+
     Only headers are read. Raises FileFormatError for a file that is malformed, or of a kind that is not read: a pickle,
     which can run code, among them.
     """
     path = locate_model(name)
     if path.is_dir():
-        return open_folder(path / "best" if (path / "best").is_dir() else path)
+        folder = path / "best" if (path / "best").is_dir() else path
+        return open_adapter(folder, open_model) if (folder / ADAPTER_CONFIG).exists() else open_folder(folder)
     if path.suffix in MODEL_FILES:
         return MODEL_FILES[path.suffix](path)
     raise FileFormatError(path, _refusal(path))

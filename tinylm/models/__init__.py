@@ -11,6 +11,7 @@ from .gpt2 import GPT2, GPT2Config
 from .gpt_neox import GPTNeoX, GPTNeoXConfig
 from .language_model import CausalLanguageModel
 from .llama import Llama, LlamaConfig, Mistral, MistralConfig, Qwen2, Qwen2Config
+from .low_rank import LowRankSettings, add_low_rank, low_rank_names, low_rank_targets
 from .recurrent import GRUConfig, GRULanguageModel, LSTMConfig, LSTMLanguageModel
 from .stored import Stored
 from .t5 import T5, T5Config
@@ -38,6 +39,7 @@ __all__ = [
     "LSTMLanguageModel",
     "Llama",
     "LlamaConfig",
+    "LowRankSettings",
     "Marian",
     "MarianConfig",
     "Mistral",
@@ -47,6 +49,9 @@ __all__ = [
     "Qwen2Config",
     "Stored",
     "T5Config",
+    "add_low_rank",
+    "low_rank_names",
+    "low_rank_targets",
 ]
 
 DECODERS: tuple[type[CausalLanguageModel], ...] = (

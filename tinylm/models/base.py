@@ -10,7 +10,7 @@ from tinylm.errors import TinylmError
 from tinylm.nn import Initializer, Module
 
 from .config import read_config
-from .stored import Stored
+from .stored import Stored, stored_parameters
 
 __all__ = ["Model"]
 
@@ -36,8 +36,8 @@ class Model(Module):
         self.config = config
 
     def folder_names(self) -> Mapping[str, Stored]:
-        """For each of our parameters where it lies in a model folder."""
-        return {name: Stored((name,)) for name, _ in self.named_parameters()}
+        """For each of our parameters, but for those of LoRA, where it lies in a model folder."""
+        return {name: Stored((name,)) for name in stored_parameters(self)}
 
     def full_name(self, stored: str) -> str:
         """The name that `folder_names` uses for a tensor of a folder, where folders differ."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinylm.errors import TinylmError
-from tinylm.nn import FusedLinear, Module
+from tinylm.nn import FusedLinear, LowRank, Module
 
-__all__ = ["Stored", "stored_names"]
+__all__ = ["Stored", "stored_names", "stored_parameters"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,12 @@ class Stored:
         return np.ascontiguousarray(split.swapaxes(0, 1)).reshape(array.shape)
 
 
+def stored_parameters(model: Module) -> Iterator[str]:
+    """The names of the parameters that a model folder holds: all but those of LoRA."""
+    added = {id(p) for _, module in model.named_modules() if isinstance(module, LowRank) for p in (module.a, module.b)}
+    return (name for name, parameter in model.named_parameters() if id(parameter) not in added)
+
+
 def stored_names(
     model: Module,
     table: Mapping[str, str | tuple[str, ...]],
@@ -74,7 +80,7 @@ def stored_names(
     """
     modules = dict(model.named_modules())
     found = {}
-    for name, _ in model.named_parameters():
+    for name in stored_parameters(model):
         path, _, kind = name.rpartition(".")
         pattern, numbers = re.sub(r"\b\d+\b", "*", path), re.findall(r"\b\d+\b", path)
         if (own := re.sub(r"\b\d+\b", "*", name)) in table:

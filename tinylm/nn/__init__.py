@@ -9,6 +9,7 @@ from .gru import GRU
 from .initializer import Initializer
 from .layer_norm import LayerNorm
 from .linear import FusedLinear, Linear
+from .low_rank import LowRank, LowRankParts
 from .lstm import LSTM
 from .module import Module
 from .recurrent import Recurrent, RecurrentState
@@ -31,6 +32,8 @@ __all__ = [
     "Initializer",
     "LayerNorm",
     "Linear",
+    "LowRank",
+    "LowRankParts",
     "Module",
     "MultiHeadAttention",
     "ParallelBlock",

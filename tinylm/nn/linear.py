@@ -8,6 +8,7 @@ from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
 
 from .initializer import Initializer
+from .low_rank import LowRank, LowRankParts
 from .module import Module
 
 __all__ = ["FusedLinear", "Linear"]
@@ -16,15 +17,19 @@ __all__ = ["FusedLinear", "Linear"]
 class Linear(Module):
     """y = x W^T + b, and + residual where one is given: (..., I) to (..., O).
 
-    std: of the Gaussian the weight (O, I) is drawn from; the bias (O,) starts at 0.
+    std: of the Gaussian the weight (O, I) is drawn from; the bias (O,) starts at 0. low_rank: what is added to y,
+    where the layer is frozen and learns by LoRA.
     """
+
+    low_rank: LowRank | LowRankParts | None = None
 
     def __init__(self, inputs: int, outputs: int, init: Initializer, *, std: float = 0.02, bias: bool = True):
         self.weight = init.normal(outputs, inputs, std=std)
         self.bias = init.zeros(outputs) if bias else None
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        return F.linear(x, self.weight, self.bias, residual)
+        y = F.linear(x, self.weight, self.bias, residual)
+        return y if self.low_rank is None else self.low_rank(x, y)
 
 
 class FusedLinear(Linear):

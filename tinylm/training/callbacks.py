@@ -144,7 +144,7 @@ def save_checkpoints(folder: Path, every: int, *, keep: int = 2) -> Callback:
 
 
 def _snapshot(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    arrays = {f"model.{name}": array for name, array in trainer.model.state_dict().items()}
+    arrays = {f"model.{name}": p.data for name, p in trainer.model.named_parameters() if p.requires_grad}
     arrays |= {f"optimizer.{name}": array for name, array in trainer.optimizer.state_dict().items()}
     if trainer.ema:
         arrays |= {f"ema.{name}": array for name, array in trainer.ema.state_dict().items()}
@@ -159,12 +159,15 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     for name, array in checkpoint.arrays.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = array
-    weights = {name: p.data for name, p in trainer.model.named_parameters()}
-    trainer.model.load_state_dict(parts["model"])
+    parameters = list(trainer.model.named_parameters())
+    frozen = {name: p.data for name, p in parameters if not p.requires_grad}  # what it was built with
+    trained = {name: p.data for name, p in parameters if p.requires_grad}
+    trainer.model.load_state_dict(frozen | parts["model"])
     # The parameters stay the views into the optimizer's buffers that they were.
-    for name, parameter in trainer.model.named_parameters():
-        weights[name][...] = parameter.data
-        parameter.data = weights[name]
+    for name, parameter in parameters:
+        if parameter.requires_grad:
+            trained[name][...] = parameter.data
+            parameter.data = trained[name]
     trainer.optimizer.load_state_dict(parts["optimizer"])
     if trainer.ema:
         trainer.ema.load_state_dict(parts["ema"])
