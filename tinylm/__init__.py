@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tinylm.api import find_learning_rate, train
     from tinylm.autograd import Observer, Parameter, Tensor, check_gradients, checkpoint, no_grad, observe
     from tinylm.errors import FileFormatError, TinylmError
+    from tinylm.inference import Completion, GenerationSettings
     from tinylm.lm import LM, load
     from tinylm.process import prepare_process
     from tinylm.sequential import Sequential, load_model
@@ -42,6 +43,7 @@ _HOMES = {
     "tinylm.api": ("find_learning_rate", "train"),
     "tinylm.autograd": ("Observer", "Parameter", "Tensor", "check_gradients", "checkpoint", "no_grad", "observe"),
     "tinylm.errors": ("FileFormatError", "TinylmError"),
+    "tinylm.inference": ("Completion", "GenerationSettings"),
     "tinylm.lm": ("LM", "load"),
     "tinylm.process": ("prepare_process",),
     "tinylm.sequential": ("Sequential", "load_model"),
@@ -65,11 +67,13 @@ __all__ = [
     "LM",
     "LSTM",
     "Bidirectional",
+    "Completion",
     "Dense",
     "Dropout",
     "EarlyStopping",
     "Embedding",
     "FileFormatError",
+    "GenerationSettings",
     "History",
     "Input",
     "LayerNormalization",

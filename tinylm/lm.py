@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from os import PathLike
@@ -24,31 +24,19 @@ from tinylm.formats import (
     save_model,
 )
 from tinylm.inference import (
-    Sampler,
-    first_ids,
-    forbid,
-    generate,
-    generate_target,
+    Candidate,
+    TextGenerator,
     log_probabilities,
     next_logits,
     probabilities,
     sentence_vectors,
     window_start,
 )
-from tinylm.models import CausalLanguageModel, Encoder, EncoderDecoder
+from tinylm.models import Encoder, EncoderDecoder
 from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
 from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 
 __all__ = ["LM", "Candidate", "Score", "load"]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A token that may come next: its id, its text, and its probability."""
-
-    id: int
-    text: str
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ class Score:
         return float(sum(self.log_probabilities))
 
 
-class LM:
+class LM(TextGenerator):
     """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
 
     def __init__(
@@ -111,45 +99,6 @@ class LM:
         """Write a model folder."""
         save_model(folder, self.model, self.tokenizer, generation=self.generation_config.settings)
 
-    def generate(self, prompt: str, **settings: Any) -> str:
-        """The text that follows the prompt; the settings are those of `stream`."""
-        return "".join(self.stream(prompt, **settings))
-
-    def stream(
-        self,
-        prompt: str,
-        *,
-        max_tokens: int = 200,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        use_cache: bool = True,
-    ) -> Iterator[str]:
-        """Yield the text that follows the prompt piece by piece, never half a character; see `Sampler`.
-
-        max_tokens: how many tokens at most. An empty prompt starts a text; see `first_ids`. To an encoder-decoder the
-        prompt is the source, and the text its target; see `generate_target`. Raises TinylmError for a setting outside
-        its range, a character that the tokenizer does not know, or a source longer than the context.
-        """
-        if max_tokens < 0:
-            raise TinylmError(f"max_tokens is {max_tokens}, expected 0 or more")
-        choose = forbid(Sampler(temperature, top_k, top_p, seed), self.generation_config.banned)
-        limits: dict[str, Any] = {"max_tokens": max_tokens, "use_cache": use_cache}
-        if isinstance(self.model, EncoderDecoder):
-            given = self.model.given(self._source_ids(prompt)[None])
-            tokens = generate_target(given, choose, self.generation_config, **limits)
-        else:
-            ids = self._encode(prompt) if prompt else first_ids(self._writer, self.tokenizer)
-            stop = self.generation_config.eos_token_id or self._writer.end_ids
-            tokens = generate(self._writer, ids, choose, stop=stop, **limits)
-        pieces = self.tokenizer.stream()
-        for token in tokens:
-            if piece := pieces.feed(token):
-                yield piece
-        if piece := pieces.end():
-            yield piece
-
     def logits(
         self,
         input_ids: Sequence[Sequence[int]] | np.ndarray,
@@ -191,8 +140,8 @@ class LM:
     def next(self, text: str, k: int = 10) -> list[Candidate]:
         """The k most likely tokens after a text, the most likely first."""
         ids = self._encode(text)
-        begin = window_start(len(ids), self._writer.context)
-        p = probabilities(next_logits(self._writer, ids[begin:]))
+        begin = window_start(len(ids), self._causal.context)
+        p = probabilities(next_logits(self._causal, ids[begin:]))
         best = np.argsort(-p, kind="stable")[:k]
         return [Candidate(int(i), self.tokenizer.token(int(i)), float(p[i])) for i in best]
 
@@ -200,7 +149,7 @@ class LM:
         """The probability of a text, token by token."""
         ids = self._encode(text)
         tokens = [self.tokenizer.token(int(i)) for i in ids]
-        return Score(tokens, log_probabilities(self._writer, ids).tolist())
+        return Score(tokens, log_probabilities(self._causal, ids).tolist())
 
     def evaluate(
         self,
@@ -222,29 +171,6 @@ class LM:
         if len(split) < 2:
             raise TinylmError("a text of one token predicts nothing; give a longer one")
         return evaluate_split(self.model, split, context=self.model.context or EVALUATION_CONTEXT)
-
-    @property
-    def _writer(self) -> CausalLanguageModel:
-        """The model, where it predicts each token from those before it; TinylmError where it does not."""
-        if not isinstance(self.model, CausalLanguageModel):
-            raise TinylmError(f"{self.model.architecture} does not continue a text; expected a causal language model")
-        return self.model
-
-    def _source_ids(self, text: str) -> np.ndarray:
-        """What the encoder of an encoder-decoder reads: a text with the special tokens around it."""
-        ids = self._encode(text)
-        if isinstance(self.tokenizer, PipelineTokenizer):
-            ids = self.tokenizer.inputs(text, truncation=None, padding=None).ids
-        context = self.model.context
-        if context is not None and len(ids) > context:
-            raise TinylmError(f"the source has {len(ids)} tokens, {self.model.architecture} reads {context} at most")
-        return ids
-
-    def _encode(self, text: str) -> np.ndarray:
-        ids = self.tokenizer.encode(text)
-        if not len(ids):
-            raise TinylmError("the text is empty; give at least one character")
-        return ids
 
 
 def _ids(name: str, values: Any) -> np.ndarray:

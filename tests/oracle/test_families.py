@@ -19,7 +19,7 @@ from float64 import in_float64
 
 from tinylm.autograd import no_grad
 from tinylm.formats import load_model, open_folder, read_generation_config, save_model
-from tinylm.inference import forbid, generate, generate_target
+from tinylm.inference import Sampler, generate, target_start
 
 EPS32 = float(np.finfo(np.float32).eps)
 
@@ -102,8 +102,10 @@ def test_greedy_translation_writes_the_same_tokens_with_a_cache_and_without(tmp_
         tokens = tokens[: tokens.index(config.eos_token_id[0])] if config.eos_token_id[0] in tokens else tokens
         given = load_model(tmp_path).given(IDS[row : row + 1], MASK[row : row + 1])
         for use_cache in (True, False):
-            choose = forbid(lambda logits: int(logits.argmax()), config.banned)
-            assert list(generate_target(given, choose, config, max_tokens=12, use_cache=use_cache)) == tokens
+            choose = Sampler(temperature=0, logit_bias=dict.fromkeys(config.banned, -np.inf))
+            first, room = target_start(given, config, 12)
+            limits = {"max_tokens": room, "stop": config.eos_token_id, "use_cache": use_cache}
+            assert list(generate(given, first, choose, **limits)) == tokens
 
 
 @pytest.mark.parametrize("name", ENCODER_DECODERS)

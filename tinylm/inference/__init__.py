@@ -1,19 +1,35 @@
 """Using a model: generation, sampling, scoring. Floor 5."""
 
-from .generation import first_ids, forbid, generate, log_probabilities, next_logits, window_start
-from .sampling import Sampler, probabilities
+from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
+from .generation import first_ids, generate, log_probabilities, next_logits
+from .logits import probabilities
+from .reading import Reader, window_start
+from .sampling import Sampler, Sampling
 from .sentence_vectors import sentence_vectors
-from .targets import generate_target
+from .stopping import StopStrings
+from .targets import target_start
+from .text_generator import TextGenerator
+from .writing import Stream, Writer
 
 __all__ = [
+    "Candidate",
+    "Completion",
+    "GenerationSettings",
+    "Reader",
     "Sampler",
+    "Sampling",
+    "StopStrings",
+    "Stream",
+    "TextGenerator",
+    "TokenScore",
+    "Usage",
+    "Writer",
     "first_ids",
-    "forbid",
     "generate",
-    "generate_target",
     "log_probabilities",
     "next_logits",
     "probabilities",
     "sentence_vectors",
+    "target_start",
     "window_start",
 ]

@@ -11,19 +11,10 @@ from tinylm.errors import TinylmError
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
-__all__ = ["first_ids", "forbid", "generate", "log_probabilities", "next_logits", "window_start"]
+from .logits import log_softmax
+from .reading import Reader, window_start
 
-
-def window_start(length: int, context: int | None) -> int:
-    """Where the model's view of `length` tokens begins when it can look at `context` of them.
-
-    Up to the context, at 0. Beyond, the view jumps on by half a context at a time, so that a cache lasts for half a
-    context of new tokens, and every token is predicted from at least half a context.
-    """
-    if context is None or length <= context:
-        return 0
-    stride = max(context // 2, 1)
-    return -(-(length - context) // stride) * stride
+__all__ = ["first_ids", "generate", "log_probabilities", "next_logits"]
 
 
 def generate(
@@ -43,29 +34,13 @@ def generate(
     seen = [int(i) for i in ids]
     if not seen:
         raise TinylmError("generation needs at least one token to start from; the prompt is empty")
-    start, cache = None, None
+    reader = Reader(model, use_cache=use_cache)
     for _ in range(max_tokens):
-        begin = window_start(len(seen), model.context)
-        if begin != start or not use_cache:
-            start, cache = begin, model.new_cache(1) if use_cache else None
-        done = cache.length if cache is not None else 0
-        token = choose(next_logits(model, seen[begin + done :], cache))
+        token = choose(reader.logits(seen)[-1])
         if token in stop:
             return
         seen.append(token)
         yield token
-
-
-def forbid(choose: Callable[[np.ndarray], int], tokens: Collection[int]) -> Callable[[np.ndarray], int]:
-    """`choose` among the logits (V,) without these tokens."""
-    banned = list(tokens)
-
-    def choose_another(logits: np.ndarray) -> int:
-        logits = logits.copy()
-        logits[banned] = -np.inf
-        return choose(logits)
-
-    return choose_another if banned else choose
 
 
 def first_ids(model: CausalLanguageModel, tokenizer: Tokenizer) -> list[int]:
@@ -100,11 +75,8 @@ def log_probabilities(model: CausalLanguageModel, ids: Sequence[int] | np.ndarra
         end = len(scores) if model.context is None else min(done + _stride(done, model.context), len(scores))
         begin = window_start(end, model.context)
         with no_grad():
-            logits = model(tokens[None, begin:end]).data[0].astype(np.float64)
-        logits = logits[done - begin :]
-        peak = logits.max(axis=-1, keepdims=True)
-        log_p = logits - peak - np.log(np.exp(logits - peak).sum(axis=-1, keepdims=True))
-        scores[done:end] = np.take_along_axis(log_p, tokens[done + 1 : end + 1, None], axis=-1)[:, 0]
+            logits = model(tokens[None, begin:end]).data[0, done - begin :]
+        scores[done:end] = np.take_along_axis(log_softmax(logits), tokens[done + 1 : end + 1, None], axis=-1)[:, 0]
         done = end
     return scores
 

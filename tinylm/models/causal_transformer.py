@@ -25,6 +25,11 @@ class KeyValueCache:
     def length(self) -> int:
         return self.layers[0].length
 
+    def keep(self, length: int) -> bool:
+        for layer in self.layers:
+            layer.length = min(layer.length, length)
+        return True
+
     def select(self, rows: np.ndarray) -> None:
         for layer in self.layers:
             layer.select(rows)

@@ -13,12 +13,13 @@ from tinylm.autograd import functional as F
 from tinylm.nn import AttentionCache, Module
 
 from .base import Model
+from .causal_transformer import KeyValueCache
 from .language_model import CausalLanguageModel
 
 __all__ = ["Conditional", "DecoderCache", "EncoderDecoder"]
 
 
-class DecoderCache:
+class DecoderCache(KeyValueCache):
     """What a decoder keeps: the keys and values of its own tokens, and of each layer those of the source.
 
     memory_mask: (B, S) bool, False for what no target token sees of the source.
@@ -27,16 +28,12 @@ class DecoderCache:
     def __init__(
         self, layers: list[AttentionCache], memory_key_values: list[Tensor], memory_mask: np.ndarray | None = None
     ):
-        self.layers, self.memory_key_values, self.memory_mask = layers, memory_key_values, memory_mask
-
-    @property
-    def length(self) -> int:
-        return self.layers[0].length
+        super().__init__(layers)
+        self.memory_key_values, self.memory_mask = memory_key_values, memory_mask
 
     def select(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
-        for layer in self.layers:
-            layer.select(rows)
+        super().select(rows)
         self.memory_key_values = [Tensor(kv.data[rows]) for kv in self.memory_key_values]
         self.memory_mask = None if self.memory_mask is None else self.memory_mask[rows]
 

@@ -23,6 +23,9 @@ class Cache(Protocol):
 
     length: int
 
+    def keep(self, length: int) -> bool:
+        """Forget the tokens after the first `length`; False, and nothing done, where the cache cannot."""
+
     def select(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
 

@@ -77,6 +77,9 @@ class StateCache:
         self.state = state
         self.length = 0
 
+    def keep(self, length: int) -> bool:
+        return length >= self.length
+
     def select(self, rows: np.ndarray) -> None:
         self.state = [tuple(Tensor(part.data[rows]) for part in layer) for layer in self.state]
 

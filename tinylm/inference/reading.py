@@ -1,0 +1,61 @@
+"""What a model says of a sequence of tokens that grows, reading none twice where it need not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinylm.autograd import no_grad
+from tinylm.models import CausalLanguageModel
+
+__all__ = ["Reader", "window_start"]
+
+
+def window_start(length: int, context: int | None) -> int:
+    """Where the model's view of `length` tokens begins when it can look at `context` of them.
+
+    Up to the context, at 0. Beyond, the view jumps on by half a context at a time, so that a cache lasts for half a
+    context of new tokens, and every token is predicted from at least half a context.
+    """
+    if context is None or length <= context:
+        return 0
+    stride = max(context // 2, 1)
+    return -(-(length - context) // stride) * stride
+
+
+class Reader:
+    """The logits after a sequence of tokens, with a cache of the last sequence that was read.
+
+    The sequence may go on from the last one, or leave it at any place: what both begin with is not computed again
+    (a recurrent state cannot go back: there only what goes on). use_cache=False computes all each time.
+    """
+
+    def __init__(self, model: CausalLanguageModel, *, use_cache: bool = True):
+        self.model = model
+        self._use_cache = use_cache
+        self._cache: Any = None
+        self._start = 0  # the place of the cache's first token
+        self._read: list[int] = []  # the tokens in the cache
+
+    def logits(self, ids: Sequence[int], count: int = 1) -> np.ndarray:
+        """The logits (count, V) of the token after each of the last `count` tokens of ids, which may not be empty."""
+        start = window_start(len(ids), self.model.context)
+        window = list(ids[start:])
+        count = min(count, len(window))
+        done = self._reuse(start, window, len(window) - count) if self._use_cache else 0
+        self._read = window[:done]  # what the cache can be brought back to, should the model be interrupted
+        with no_grad():
+            logits = self.model(np.asarray([window[done:]]), self._cache).data[0, -count:]
+        self._read = window
+        return logits
+
+    def _reuse(self, start: int, window: list[int], most: int) -> int:
+        """Make the cache hold the tokens that the window begins with, `most` at most; returns how many."""
+        done = min(len(self._read), most)
+        if self._read[:done] != window[:done]:
+            done = next(at for at in range(done) if self._read[at] != window[at])
+        if self._cache is None or start != self._start or not self._cache.keep(done):
+            self._cache, self._start, done = self.model.new_cache(1), start, 0
+        return done

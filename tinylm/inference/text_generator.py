@@ -1,0 +1,176 @@
+"""Text from text: what a language model with its tokenizer writes, whole or piece by piece, also without blocking."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from tinylm.errors import TinylmError
+from tinylm.formats import GenerationConfig
+from tinylm.models import CausalLanguageModel, EncoderDecoder
+from tinylm.text import PipelineTokenizer, Tokenizer
+
+from .completion import Completion, GenerationSettings
+from .generation import first_ids
+from .reading import Reader
+from .targets import target_start
+from .writing import Stream, Writer
+
+__all__ = ["TextGenerator"]
+
+
+class TextGenerator:
+    """Generates text. The settings of all methods are those of `GenerationSettings`, by name.
+
+    Several threads may generate at once: nothing of a request is kept in the model. Whoever sets `cancel` ends a text
+    before its next token, from any thread. Raises TinylmError for a setting that does not exist or is outside its
+    range, for a character that the tokenizer does not know, and for a source longer than the context.
+    """
+
+    @property
+    def model(self) -> Any:
+        """The Module that generates."""
+        raise NotImplementedError
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Between texts and ids."""
+        raise NotImplementedError
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """The tokens that begin and end a text."""
+        raise NotImplementedError
+
+    def stream(self, prompt: str, *, cancel: threading.Event | None = None, **settings: Any) -> Stream:
+        """The text that follows the prompt, piece by piece, never half a character; see `Stream`.
+
+        An empty prompt starts a text; see `first_ids`. To an encoder-decoder the prompt is the source, and the text its
+        target; see `target_start`.
+        """
+        reader, writer = self._begin(prompt, GenerationSettings.of(settings), cancel=cancel)
+        return Stream(writer, _write(reader, writer))
+
+    @overload
+    def generate(self, prompt: str, *, cancel: threading.Event | None = None, **settings: Any) -> str: ...
+    @overload
+    def generate(
+        self, prompt: Sequence[str], *, cancel: threading.Event | None = None, **settings: Any
+    ) -> list[str]: ...
+    def generate(
+        self, prompt: str | Sequence[str], *, cancel: threading.Event | None = None, **settings: Any
+    ) -> str | list[str]:
+        """The text that follows the prompt; of a list of prompts, those that follow each."""
+        done = self.complete(prompt, cancel=cancel, **settings)
+        return done.text if isinstance(done, Completion) else [completion.text for completion in done]
+
+    @overload
+    def complete(
+        self, prompt: str, *, n: None = None, cancel: threading.Event | None = None, **settings: Any
+    ) -> Completion: ...
+    @overload
+    def complete(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        n: int | None = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> list[Completion]: ...
+    def complete(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        n: int | None = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> Completion | list[Completion]:
+        """What follows the prompt, with its tokens, their log-probabilities and why it ended.
+
+        Of several prompts, or n continuations of each, a list: the n of the first prompt, those of the second, ...
+        """
+        chosen = GenerationSettings.of(settings)
+        if n is not None and n < 1:
+            raise TinylmError(f"n is {n}, expected at least 1")
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        done = []
+        for text in prompts:
+            for choice in range(n or 1):
+                reader, writer = self._begin(text, chosen, choice=choice, cancel=cancel)
+                for _ in _write(reader, writer):
+                    pass
+                done.append(writer.completion())
+        return done[0] if isinstance(prompt, str) and n is None else done
+
+    async def astream(self, prompt: str, **settings: Any) -> AsyncIterator[str]:
+        """`stream` for asyncio: the model works in a thread, until the iterator is closed or the task cancelled."""
+        import asyncio  # which whoever waits for this has loaded, and nobody else needs
+
+        cancel = threading.Event()
+        try:
+            stream = await asyncio.to_thread(self.stream, prompt, cancel=cancel, **settings)
+            while (piece := await asyncio.to_thread(next, stream, None)) is not None:
+                yield piece
+        finally:
+            cancel.set()
+
+    async def agenerate(self, prompt: str, **settings: Any) -> str:
+        """`generate` for asyncio; see `astream`."""
+        return "".join([piece async for piece in self.astream(prompt, **settings)])
+
+    def _begin(
+        self, prompt: str, settings: GenerationSettings, *, choice: int = 0, cancel: threading.Event | None = None
+    ) -> tuple[Reader, Writer]:
+        config, most = self.generation_config, settings.max_tokens
+        model: CausalLanguageModel
+        if isinstance(self.model, EncoderDecoder):
+            model = self.model.given(self._source_ids(prompt)[None])
+            ids, most = target_start(model, config, most)
+        else:
+            model = self._causal
+            ids = self._encode(prompt).tolist() if prompt else first_ids(model, self.tokenizer)
+        bias = {**settings.logit_bias, **dict.fromkeys(config.banned, -math.inf)}
+        writer = Writer(
+            ids,
+            self.tokenizer,
+            dataclasses.replace(settings, max_tokens=most, logit_bias=bias),
+            end_ids=config.eos_token_id or model.end_ids,
+            continues=model is self.model,
+            choice=choice,
+            cancel=cancel,
+        )
+        return Reader(model, use_cache=settings.use_cache), writer
+
+    @property
+    def _causal(self) -> CausalLanguageModel:
+        """The model, where it predicts each token from those before it; TinylmError where it does not."""
+        if not isinstance(self.model, CausalLanguageModel):
+            raise TinylmError(f"{self.model.architecture} does not continue a text; expected a causal language model")
+        return self.model
+
+    def _source_ids(self, text: str) -> np.ndarray:
+        """What the encoder of an encoder-decoder reads: a text with the special tokens around it."""
+        ids = self._encode(text)
+        if isinstance(self.tokenizer, PipelineTokenizer):
+            ids = self.tokenizer.inputs(text, truncation=None, padding=None).ids
+        context = self.model.context
+        if context is not None and len(ids) > context:
+            raise TinylmError(f"the source has {len(ids)} tokens, {self.model.architecture} reads {context} at most")
+        return ids
+
+    def _encode(self, text: str) -> np.ndarray:
+        ids = self.tokenizer.encode(text)
+        if not len(ids):
+            raise TinylmError("the text is empty; give at least one character")
+        return ids
+
+
+def _write(reader: Reader, writer: Writer) -> Iterator[str]:
+    """The pieces of the text, token by token."""
+    while writer.finish_reason is None:
+        yield writer.take(reader.logits(writer.ids)[-1])
