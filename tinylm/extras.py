@@ -19,6 +19,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "tensorboardX": "track",
     "huggingface_hub": "hub",
+    "jinja2": "chat",
 }
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")

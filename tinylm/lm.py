@@ -25,7 +25,7 @@ from tinylm.formats import (
 )
 from tinylm.inference import (
     Candidate,
-    TextGenerator,
+    ChatGenerator,
     log_probabilities,
     next_logits,
     probabilities,
@@ -55,7 +55,7 @@ class Score:
         return float(sum(self.log_probabilities))
 
 
-class LM(TextGenerator):
+class LM(ChatGenerator):
     """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
 
     def __init__(

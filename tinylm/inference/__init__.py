@@ -1,5 +1,6 @@
 """Using a model: generation, sampling, scoring. Floor 5."""
 
+from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .generation import first_ids, generate, log_probabilities, next_logits
 from .logits import probabilities
@@ -13,8 +14,12 @@ from .writing import Stream, Writer
 
 __all__ = [
     "Candidate",
+    "ChatGenerator",
+    "ChatTemplate",
     "Completion",
+    "Conversation",
     "GenerationSettings",
+    "PlainTemplate",
     "Reader",
     "Sampler",
     "Sampling",

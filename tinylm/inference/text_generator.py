@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -21,7 +21,7 @@ from .reading import Reader
 from .targets import target_start
 from .writing import Stream, Writer
 
-__all__ = ["TextGenerator"]
+__all__ = ["TextGenerator", "iterate_in_thread"]
 
 
 class TextGenerator:
@@ -53,8 +53,7 @@ class TextGenerator:
         An empty prompt starts a text; see `first_ids`. To an encoder-decoder the prompt is the source, and the text its
         target; see `target_start`.
         """
-        reader, writer = self._begin(prompt, GenerationSettings.of(settings), cancel=cancel)
-        return Stream(writer, _write(reader, writer))
+        return self._stream(*self._begin(prompt, GenerationSettings.of(settings), cancel=cancel))
 
     @overload
     def generate(self, prompt: str, *, cancel: threading.Event | None = None, **settings: Any) -> str: ...
@@ -101,23 +100,15 @@ class TextGenerator:
         done = []
         for text in prompts:
             for choice in range(n or 1):
-                reader, writer = self._begin(text, chosen, choice=choice, cancel=cancel)
-                for _ in _write(reader, writer):
+                stream = self._stream(*self._begin(text, chosen, choice=choice, cancel=cancel))
+                for _ in stream:
                     pass
-                done.append(writer.completion())
+                done.append(stream.completion)
         return done[0] if isinstance(prompt, str) and n is None else done
 
-    async def astream(self, prompt: str, **settings: Any) -> AsyncIterator[str]:
+    def astream(self, prompt: str, **settings: Any) -> AsyncIterator[str]:
         """`stream` for asyncio: the model works in a thread, until the iterator is closed or the task cancelled."""
-        import asyncio  # which whoever waits for this has loaded, and nobody else needs
-
-        cancel = threading.Event()
-        try:
-            stream = await asyncio.to_thread(self.stream, prompt, cancel=cancel, **settings)
-            while (piece := await asyncio.to_thread(next, stream, None)) is not None:
-                yield piece
-        finally:
-            cancel.set()
+        return iterate_in_thread(self.stream, prompt, **settings)
 
     async def agenerate(self, prompt: str, **settings: Any) -> str:
         """`generate` for asyncio; see `astream`."""
@@ -126,25 +117,29 @@ class TextGenerator:
     def _begin(
         self, prompt: str, settings: GenerationSettings, *, choice: int = 0, cancel: threading.Event | None = None
     ) -> tuple[Reader, Writer]:
-        config, most = self.generation_config, settings.max_tokens
-        model: CausalLanguageModel
         if isinstance(self.model, EncoderDecoder):
-            model = self.model.given(self._source_ids(prompt)[None])
-            ids, most = target_start(model, config, most)
+            model: CausalLanguageModel = (given := self.model.given(self._source_ids(prompt)[None]))
+            ids, most = target_start(given, self.generation_config, settings.max_tokens)
+            settings = dataclasses.replace(settings, max_tokens=most)
         else:
             model = self._causal
             ids = self._encode(prompt).tolist() if prompt else first_ids(model, self.tokenizer)
-        bias = {**settings.logit_bias, **dict.fromkeys(config.banned, -math.inf)}
-        writer = Writer(
-            ids,
-            self.tokenizer,
-            dataclasses.replace(settings, max_tokens=most, logit_bias=bias),
-            end_ids=config.eos_token_id or model.end_ids,
-            continues=model is self.model,
-            choice=choice,
-            cancel=cancel,
-        )
+        writer = self._writer(model, ids, settings, continues=model is self.model, choice=choice, cancel=cancel)
         return Reader(model, use_cache=settings.use_cache), writer
+
+    def _writer(
+        self, model: CausalLanguageModel, ids: list[int], settings: GenerationSettings, **options: Any
+    ) -> Writer:
+        """A writer that knows which tokens end a text, those of the model unless told, and which are never written."""
+        bias = {**settings.logit_bias, **dict.fromkeys(self.generation_config.banned, -math.inf)}
+        options.setdefault("end_ids", self._end_ids(model))
+        return Writer(ids, self.tokenizer, dataclasses.replace(settings, logit_bias=bias), **options)
+
+    def _end_ids(self, model: CausalLanguageModel) -> frozenset[int]:
+        return frozenset(self.generation_config.eos_token_id) or model.end_ids
+
+    def _stream(self, reader: Reader, writer: Writer) -> Stream:
+        return Stream(writer, _write(reader, writer))
 
     @property
     def _causal(self) -> CausalLanguageModel:
@@ -174,3 +169,16 @@ def _write(reader: Reader, writer: Writer) -> Iterator[str]:
     """The pieces of the text, token by token."""
     while writer.finish_reason is None:
         yield writer.take(reader.logits(writer.ids)[-1])
+
+
+async def iterate_in_thread(start: Callable[..., Stream], *arguments: Any, **settings: Any) -> AsyncIterator[str]:
+    """The pieces of the stream that `start` gives, each made in a thread, so that the event loop goes on."""
+    import asyncio  # which whoever waits for this has loaded, and nobody else needs
+
+    cancel = threading.Event()
+    try:
+        stream = await asyncio.to_thread(start, *arguments, cancel=cancel, **settings)
+        while (piece := await asyncio.to_thread(next, stream, None)) is not None:
+            yield piece
+    finally:
+        cancel.set()

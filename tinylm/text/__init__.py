@@ -7,7 +7,8 @@ from .bytes import ByteTokenizer
 from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .load import find_tokenizer_file, load_tokenizer, tokenizer_of_fields
-from .pipeline import Inputs, Padding, PipelineTokenizer, TokenizerConfig, Truncation
+from .pipeline import Inputs, Padding, PipelineTokenizer, Truncation
+from .tokenizer_config import TokenizerConfig
 from .unigram_training import train_unigram
 from .wordpiece_training import train_wordpiece
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import TinylmError
 from ..files import write_atomically
+from .tokenizer_config import TokenizerConfig
 
 __all__ = ["TextStream", "Tokenizer", "check_characters"]
 
@@ -25,6 +26,7 @@ class Tokenizer(ABC):
     some published models do.
     """
 
+    config = TokenizerConfig()  # what stands in tokenizer_config.json
     kind: ClassVar[str]  # how users choose it: "chars", "bytes", "bpe"
     vocab_size: int
     end_of_text: int | None = None  # the id that stands between two documents, where there is one
@@ -70,10 +72,14 @@ class Tokenizer(ABC):
         return TextStream(self)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write tokenizer.json into a folder, made where it is missing, and return its path."""
+        """Write tokenizer.json into a folder, made where it is missing, and return its path.
+
+        And tokenizer_config.json where there is anything to say in it.
+        """
         Path(folder).mkdir(parents=True, exist_ok=True)
         path = Path(folder) / "tokenizer.json"
         write_atomically(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1).encode("utf-8"))
+        self.config.save(folder)
         return path
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tinylm.errors import FileFormatError
 
-from .pipeline import PipelineTokenizer, TokenizerConfig
+from .pipeline import PipelineTokenizer
 from .pipeline.compose import (
     MARK,
     added_token,
@@ -24,6 +24,7 @@ from .pipeline.compose import (
     sentencepiece_parts,
 )
 from .pipeline.patterns import SPLITS
+from .tokenizer_config import TokenizerConfig
 
 __all__ = ["from_gguf_fields"]
 

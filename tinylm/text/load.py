@@ -15,9 +15,10 @@ from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .hugging_face import BYTE_CHARACTERS, BYTE_LEVEL, FUSE, MODEL_OPTIONS
 from .load_bpe import is_plain_bpe, read_bpe
-from .pipeline import PipelineTokenizer, read_tokenizer_config
+from .pipeline import PipelineTokenizer
 from .sentencepiece import read_sentencepiece
 from .strict import check_keys, is_same, read_model
+from .tokenizer_config import read_tokenizer_config
 from .vocabulary_files import fields_of_merges, fields_of_vocab_txt
 
 __all__ = ["find_tokenizer_file", "load_tokenizer", "tokenizer_of_fields"]
@@ -50,7 +51,9 @@ def tokenizer_of_fields(fields: Any, path: str | os.PathLike[str]) -> Tokenizer:
     file = Path(path)
     check_keys(file, "the file", fields, {"version", "added_tokens", "model", *PARTS})
     try:
-        return _of_kind(file, fields)
+        tokenizer = _of_kind(file, fields)
+        tokenizer.config = read_tokenizer_config(file.parent)
+        return tokenizer
     except FileFormatError:
         raise
     except TinylmError as error:

@@ -2,6 +2,7 @@
 
 from . import (
     bench,
+    chat,
     convert,
     data,
     doctor,
@@ -24,6 +25,7 @@ COMMANDS = (
     train,
     lr_find,
     generate,
+    chat,
     next_token,
     evaluate,
     tokenizer,

@@ -89,12 +89,12 @@ def _first(ids: Any) -> Any:
 def _beside(tokenizer: Tokenizer, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in tokenizer_config.json, and which tokens stand around every text."""
     metadata: dict[str, Any] = {}
-    config = getattr(tokenizer, "config", None)
+    config = tokenizer.config
     vocab = fields["model"]["vocab"] | {token["content"]: token["id"] for token in fields.get("added_tokens") or []}
     for name, key in OTHER_IDS.items():
-        if config is not None and config.tokens.get(name) in vocab:
+        if config.tokens.get(name) in vocab:
             metadata[f"tokenizer.ggml.{key}_token_id"] = vocab[config.tokens[name]]
-    if config is not None and config.chat_template is not None:
+    if config.chat_template is not None:
         metadata["tokenizer.chat_template"] = config.chat_template
     before, after = _around(fields.get("post_processor"))
     return {"tokenizer.ggml.add_bos_token": before, "tokenizer.ggml.add_eos_token": after, **metadata}

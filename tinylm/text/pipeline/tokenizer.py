@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,10 +13,10 @@ from tinylm.errors import TinylmError
 
 from ..base import TextStream, Tokenizer, check_characters
 from ..bpe import END_OF_TEXT
+from ..tokenizer_config import TokenizerConfig
 from ..words import KnownWords
 from .added import AddedFinder, read_added
 from .bpe import BPE
-from .config import TokenizerConfig
 from .decoders import WITH_SPACES, read_decoder
 from .local import cuts_at_spaces
 from .normalizers import read_normalizer
@@ -278,12 +276,6 @@ class PipelineTokenizer(Tokenizer):
 
     def to_json(self) -> dict[str, Any]:
         return copy.deepcopy(self._fields)
-
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write tokenizer.json, and tokenizer_config.json where there is anything to say in it; as `Tokenizer.save`."""
-        path = super().save(folder)
-        self.config.save(folder)
-        return path
 
 
 SHORT_WORD = 64  # characters on average; longer ones would seldom be met again
