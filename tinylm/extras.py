@@ -16,6 +16,8 @@ EXTRAS = {
     "numba": "fast",
     "pyarrow": "data",
     "zstandard": "data",
+    "yaml": "data",
+    "polib": "data",
     "matplotlib": "plot",
     "tensorboardX": "track",
     "huggingface_hub": "hub",

@@ -2,11 +2,13 @@
 
 from .batches import IGNORE, LanguageModelBatches
 from .continued import ContinuedBatches
-from .corpora import Corpus, Omissions, builtin_corpus, open_corpus
+from .corpora import Corpus, builtin_corpus, open_corpus
 from .masking import mask_tokens
 from .mixture import Batches, MixedBatches
+from .omissions import Omissions
 from .packing import PackedBatches
 from .readers import READERS, TEXT_SUFFIXES
+from .records import EpochOrder, Records, make_records, open_records
 from .span_corruption import corrupt_spans, corrupted_batch
 from .statistics import CorpusStatistics, LengthDistribution, TokenStatistics, measure_corpus, measure_tokens
 from .survey import Progress, Survey
@@ -22,12 +24,14 @@ __all__ = [
     "Corpus",
     "CorpusStatistics",
     "CorpusTokens",
+    "EpochOrder",
     "LanguageModelBatches",
     "LengthDistribution",
     "MixedBatches",
     "Omissions",
     "PackedBatches",
     "Progress",
+    "Records",
     "ShardedIds",
     "Survey",
     "TokenSplit",
@@ -35,9 +39,11 @@ __all__ = [
     "builtin_corpus",
     "corrupt_spans",
     "corrupted_batch",
+    "make_records",
     "mask_tokens",
     "measure_corpus",
     "measure_tokens",
     "open_corpus",
+    "open_records",
     "tokenize_corpus",
 ]

@@ -6,38 +6,19 @@ import hashlib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileFormatError, TinylmError
+from .omissions import Omissions
 from .paths import find_files
 from .readers import Piece, Skipped, TextFile, read
 from .readers.plain import unix_newlines
 from .repeats import DIGEST_BYTES, Repeats
 from .survey import FileStates, Progress, Survey, file_states, recall, remember, reporter, take_survey
 
-__all__ = ["Corpus", "Omissions", "builtin_corpus", "open_corpus"]
+__all__ = ["Corpus", "builtin_corpus", "open_corpus"]
 
 CHUNK = 1 << 20  # bytes, or characters, that are read and looked at together
-
-
-@dataclass
-class Omissions:
-    """What a pass over a corpus left out. records: all there were; first: the first that was skipped, and why."""
-
-    records: int = 0
-    skipped: int = 0
-    repeated: int = 0
-    first: FileFormatError | None = None
-
-    def messages(self) -> list[str]:
-        """What to tell the user."""
-        told = []
-        if self.skipped:
-            told.append(f"skipped {self.skipped:,} of {self.records:,} records: first at {self.first}")
-        if self.repeated:
-            told.append(f"left out {self.repeated:,} of {self.records:,} records that repeat an earlier one")
-        return told
 
 
 class Corpus:
@@ -175,8 +156,7 @@ class Corpus:
             if self.strict:
                 raise error
             omissions.records += 1
-            omissions.skipped += 1
-            omissions.first = omissions.first or error
+            omissions.skip(error)
 
     def __repr__(self) -> str:
         return f"Corpus({self.name!r}, {len(self.sources)} source{'s' * (len(self.sources) != 1)})"

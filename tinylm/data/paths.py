@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..errors import FileFormatError
-from .readers import TEXT_SUFFIXES, has_text_suffix
+from .readers import TEXT_SUFFIXES, suffix_of
 
 __all__ = ["find_files"]
 
 
-def find_files(paths: Iterable[Path]) -> list[Path]:
+def find_files(paths: Iterable[Path], suffixes: Collection[str] = TEXT_SUFFIXES) -> list[Path]:
     """The files that the paths stand for, in the order given, each once.
 
-    A file may have any suffix. A folder gives its files with a suffix that `READERS` knows, also packed, at any depth,
-    sorted by path; hidden and empty ones are left out. A pattern ("data/**/*.jsonl") gives the files it matches,
+    A file may have any suffix. A folder gives its files with one of the suffixes, also packed, at any depth, sorted by
+    path; hidden and empty ones are left out. A pattern ("data/**/*.jsonl") gives the files it matches,
     sorted as well.
     Raises FileFormatError for a path that is missing, a file that is empty, a folder or pattern without files.
     """
-    files = {file.resolve(): file for path in paths for file in _files(path)}
+    files = {file.resolve(): file for path in paths for file in _files(path, suffixes)}
     return list(files.values())
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, suffixes: Collection[str]) -> list[Path]:
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, suffixes)
     if not path.is_file():
         if glob.has_magic(str(path)):
             return _matches(path)
@@ -37,13 +37,13 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _folder(path: Path) -> list[Path]:
-    names = [file.relative_to(path) for file in path.rglob("*") if has_text_suffix(file)]
+def _folder(path: Path, suffixes: Collection[str]) -> list[Path]:
+    names = [file.relative_to(path) for file in path.rglob("*") if suffix_of(file) in suffixes]
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     names.sort(key=Path.as_posix)  # the same order on every system
     files = [path / name for name in names if _has_bytes(path / name)]
     if not files:
-        raise FileFormatError(path, f"a folder without text: no {', '.join(TEXT_SUFFIXES)} that holds any")
+        raise FileFormatError(path, f"a folder without text: no {', '.join(suffixes)} that holds any")
     return files
 
 

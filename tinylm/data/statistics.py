@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .characters import CharacterCounts
-from .corpora import Corpus, Omissions
+from .corpora import Corpus
+from .omissions import Omissions
 from .repeats import DIGEST_BYTES, Repeats
 from .survey import Progress, reporter
 from .tokens import TokenSplit

@@ -12,7 +12,7 @@ from .json_lines import read_json_lines
 from .parquet import read_parquet
 from .plain import read_plain
 
-__all__ = ["READERS", "TEXT_SUFFIXES", "Piece", "Reader", "Skipped", "TextFile", "has_text_suffix", "read"]
+__all__ = ["READERS", "TEXT_SUFFIXES", "Piece", "Reader", "Skipped", "TextFile", "read", "suffix_of"]
 
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
@@ -34,14 +34,10 @@ def read(file: TextFile) -> Iterator[Piece | Skipped]:
 
     Its suffix chooses the reader, after .gz or .zst where it is packed; any other suffix is plain text.
     """
-    return READERS.get(_suffix(file.path), read_plain)(file)
+    return READERS.get(suffix_of(file.path), read_plain)(file)
 
 
-def has_text_suffix(path: Path) -> bool:
-    """Whether a folder gives this file."""
-    return _suffix(path) in READERS
-
-
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """What says how a file is read: its suffix in lower case, or the one before that of an archive."""
     name = path.with_suffix("") if path.suffix.lower() in ARCHIVES else path
     return name.suffix.lower()

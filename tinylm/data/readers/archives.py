@@ -6,17 +6,19 @@ Zstandard (a block of 128 KiB in 4 bytes), so a decompression bomb passes throug
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import io
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ...errors import FileFormatError
+from ...errors import FileFormatError, TinylmError
 from ...extras import import_extra
 
-__all__ = ["ARCHIVES", "OnRead", "open_binary"]
+__all__ = ["ARCHIVES", "OnRead", "codec", "open_binary"]
 
 OnRead = Callable[[int], None]
 
@@ -25,15 +27,18 @@ _SLICE = 1 << 10  # bytes of an archive unpacked at a time
 _MAX_WINDOW = 1 << 27  # bytes of Zstandard's window: the default limit of its own tool
 
 
-def open_binary(path: Path, on_read: OnRead) -> BinaryIO:
+def open_binary(path: Path, on_read: OnRead, encoding: str = "utf-8") -> BinaryIO:
     """A binary file to read from front to back; its suffix says whether it is unpacked.
 
     Reading raises FileFormatError where an archive is damaged or cut short; gzip's checksums are compared, and
     Zstandard's where the archive holds them. on_read: told of each block how many bytes it took from the disk.
+    encoding: of the text that it holds, which is given in UTF-8.
     """
     blocks = _blocks(path, on_read)
     if unpacker := ARCHIVES.get(path.suffix.lower()):
         blocks = _unpacked(blocks, path, unpacker())
+    if codec(encoding) != "utf-8":
+        blocks = _recoded(blocks, path, encoding)
     return cast(BinaryIO, io.BufferedReader(_Stream(blocks), _BLOCK))
 
 
@@ -42,6 +47,29 @@ def _blocks(path: Path, on_read: OnRead) -> Iterator[bytes]:
         while block := file.read(_BLOCK):
             on_read(len(block))
             yield block
+
+
+def codec(encoding: str) -> str:
+    """The name that Python knows an encoding of text by. Raises TinylmError for one that it does not know."""
+    try:
+        found = codecs.lookup(encoding)
+        if not found._is_text_encoding:
+            raise LookupError
+    except LookupError:
+        raise TinylmError(f"unknown encoding {encoding!r}, expected such as utf-8, utf-16, latin-1, gb18030") from None
+    return found.name
+
+
+def _recoded(blocks: Iterator[bytes], path: Path, encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    position = 0
+    for block in itertools.chain(blocks, [None]):
+        try:
+            yield decoder.decode(block or b"", final=block is None).encode("utf-8", "surrogatepass")
+        except UnicodeError as error:
+            reason = f"not {encoding} text ({getattr(error, 'reason', error)}); name its encoding"
+            raise FileFormatError(path, reason, position + getattr(error, "start", 0)) from None
+        position += len(block or b"")
 
 
 def _unpacked(blocks: Iterator[bytes], path: Path, new: Callable[[], Any]) -> Iterator[bytes]:

@@ -12,7 +12,18 @@ from typing import Any, BinaryIO, NamedTuple
 from ...errors import FileFormatError
 from .archives import OnRead, open_binary
 
-__all__ = ["MAX_RECORD", "Piece", "Skipped", "TextFile", "check_column", "lines", "record", "text_start"]
+__all__ = [
+    "MAX_RECORD",
+    "Piece",
+    "Row",
+    "Skipped",
+    "TextFile",
+    "check_column",
+    "lines",
+    "record",
+    "text_start",
+    "wide_encoding",
+]
 
 MAX_RECORD = 64 << 20  # bytes of one line or record: what a reader may have to hold at once
 
@@ -31,6 +42,15 @@ class Piece(NamedTuple):
     ends: bool
 
 
+class Row(NamedTuple):
+    """A record with all of its fields. line: where it begins, from 1 (in Parquet, the row); path: where several files
+    make one source."""
+
+    line: int
+    fields: dict[str, Any]
+    path: Path | None = None
+
+
 class Skipped(NamedTuple):
     """A record that is left out, and why. line: where it begins, from 1 (in Parquet, the row)."""
 
@@ -45,17 +65,18 @@ def _ignore(count: int) -> None: ...
 class TextFile:
     """A file to read. column: the field of a record that is its text; size: bytes read at a time.
 
-    on_read: told how many bytes of the file have been taken, packed ones where it is an archive.
+    on_read: told how many bytes of the file have been taken, packed ones where it is an archive. encoding: of its text.
     """
 
     path: Path
     column: str = "text"
     size: int = 1 << 20
     on_read: OnRead = _ignore
+    encoding: str = "utf-8"
 
     def open(self) -> BinaryIO:
-        """Its bytes, unpacked."""
-        return open_binary(self.path, self.on_read)
+        """Its bytes, unpacked, and in UTF-8 where they are text of another encoding."""
+        return open_binary(self.path, self.on_read, self.encoding)
 
 
 Reader = Callable[[TextFile], Iterator[Piece | Skipped]]
@@ -98,14 +119,25 @@ def lines(file: TextFile) -> Iterator[tuple[int, bytes]]:
 
 def text_start(path: Path, first_bytes: bytes) -> int:
     """The length of UTF-8's byte order mark where a file begins with it; that of another encoding is refused."""
-    for mark, encoding in _WIDE_BOMS.items():
-        if first_bytes.startswith(mark):
-            raise FileFormatError(path, f"{encoding} text by its byte order mark; convert the file to UTF-8", 0)
+    if encoding := wide_encoding(first_bytes):
+        raise FileFormatError(path, f"{encoding} text by its byte order mark; convert the file to UTF-8", 0)
     return len(codecs.BOM_UTF8) if first_bytes.startswith(codecs.BOM_UTF8) else 0
 
 
-def check_column(path: Path, column: str, columns: Iterable[str], *, line: int | None = None) -> None:
-    """Raise FileFormatError where `column` is not among them, with the nearest that is."""
+def wide_encoding(first_bytes: bytes) -> str | None:
+    """UTF-16 or UTF-32, where a byte order mark says so."""
+    return next((encoding for mark, encoding in _WIDE_BOMS.items() if first_bytes.startswith(mark)), None)
+
+
+def check_column(
+    path: Path,
+    column: str,
+    columns: Iterable[str],
+    *,
+    line: int | None = None,
+    how: str = "choose it with text_column",
+) -> None:
+    """Raise FileFormatError where `column` is not among them, with the nearest that is. how: what to do about it."""
     there = list(columns)
     if column in there:
         return
@@ -113,4 +145,4 @@ def check_column(path: Path, column: str, columns: Iterable[str], *, line: int |
     hint = f"; did you mean {near[0]!r}?" if near else ""
     shown = ", ".join(f"{name!r:.40}" for name in there[:20]) + (", ..." if len(there) > 20 else "")
     reason = f"no column {column!r}; there {'is' if len(there) == 1 else 'are'} {shown or 'none'}{hint}"
-    raise FileFormatError(path, f"{reason} (choose it with text_column)", line=line)
+    raise FileFormatError(path, f"{reason} ({how})", line=line)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ...errors import FileFormatError
-from .base import MAX_RECORD, Piece, Skipped, TextFile, check_column, lines, record
+from .base import MAX_RECORD, Piece, Row, Skipped, TextFile, check_column, lines, record
 
-__all__ = ["read_csv", "read_tsv"]
+__all__ = ["read_csv", "read_tsv", "table_rows"]
 
 
 def read_csv(file: TextFile) -> Iterator[Piece | Skipped]:
@@ -26,6 +26,32 @@ def read_tsv(file: TextFile) -> Iterator[Piece | Skipped]:
     return _read(file, "\t")
 
 
+def table_rows(file: TextFile, delimiter: str, header: Sequence[str] | None = None) -> Iterator[Row | Skipped]:
+    """Each row with all of its fields. header: the names of the columns where the file does not begin with them.
+
+    A column without a name is called by its number, "column 3". Raises FileFormatError for a name that is there twice.
+    """
+    names = list(header) if header is not None else None
+    for number, row in _rows(file, delimiter):
+        if names is None:
+            if isinstance(row, str):
+                raise FileFormatError(file.path, row, line=number)
+            names = [name or f"column {at}" for at, name in enumerate(row, 1)]
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise FileFormatError(file.path, f"the column {twice[0]!r} is there twice; rename one", line=number)
+        elif isinstance(row, str):
+            yield Skipped(number, row)
+        elif len(row) != len(names):
+            yield _ragged(number, row, names)
+        else:
+            yield Row(number, dict(zip(names, row, strict=True)))
+
+
+def _ragged(number: int, row: Sequence[str], header: Sequence[str]) -> Skipped:
+    return Skipped(number, f"a row of {len(row)} fields, expected {len(header)} as in the header")
+
+
 def _read(file: TextFile, delimiter: str) -> Iterator[Piece | Skipped]:
     header: list[str] | None = None
     for number, row in _rows(file, delimiter):
@@ -34,7 +60,7 @@ def _read(file: TextFile, delimiter: str) -> Iterator[Piece | Skipped]:
         elif isinstance(row, str):
             yield Skipped(number, row)
         elif len(row) != len(header):
-            yield Skipped(number, f"a row of {len(row)} fields, expected {len(header)} as in the header")
+            yield _ragged(number, row, header)
         else:
             yield record(row[at], number, file.column)
 
