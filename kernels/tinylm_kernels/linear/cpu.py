@@ -12,6 +12,7 @@ from ..blas import matmul
 from ..jit import Twins, as_carray, as_rows, deliver, jit, room_for
 from ..matmul_bfloat16 import matmul_bfloat16
 from ..precision import current_precision
+from . import packed  # noqa: F401 - registers what takes packed weights
 from .reference import linear, linear_backward_bias, linear_backward_input, linear_backward_weight
 
 # Parts of the rows, whose sums are added up at the end in their order: the same for any number of threads; of

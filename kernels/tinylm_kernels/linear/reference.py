@@ -3,6 +3,8 @@
 import numpy as np
 
 from ..arrays import array_module, check_out, check_shape
+from ..packed import Packed
+from ..packed.base import AT_ONCE
 from ..registry import Kernel
 
 
@@ -10,15 +12,35 @@ from ..registry import Kernel
 def linear(x, weight, bias=None, residual=None, *, out=None):
     """y = x W^T + b + r.
 
-    x: (..., I) float; weight: (O, I), any strides; bias: (O,) or None; residual: (..., O) or None.
-    Returns (..., O). `out` may be the residual itself.
+    x: (..., I) float; weight: (O, I), any strides, or packed; bias: (O,) or None; residual: (..., O) or None.
+    Returns (..., O). `out` may be the residual itself. Implementations may round x where they multiply integer codes
+    of packed weights: each 32 numbers of a row to the nearest multiples of their largest magnitude / 127.
+    Source: Dettmers et al. 2022, arXiv:2208.07339, section 2.1 (rounding by the largest magnitude).
     """
+    if isinstance(weight, Packed):
+        return _packed_product(x, weight, bias, residual, out)
     if out is not None and residual is not None and np.shares_memory(out, residual):
         return _add_bias(out.__iadd__(_product(x, weight.T, None)), bias)
     y = _product(x, weight.T, out)
     if residual is not None:
         y += residual
     return _add_bias(y, bias)
+
+
+def _packed_product(x, weight, bias, residual, out):
+    """The same with rows of weights unpacked some at a time, so that they never take memory all at once."""
+    y = np.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
+    rows = max(AT_ONCE // weight.shape[1], 1)
+    for first in range(0, weight.shape[0], rows):
+        part = weight.take_rows(slice(first, first + rows)).dequantize()
+        y[..., first : first + rows] = _product(x, part.T, None)
+    if residual is not None:
+        y += residual
+    _add_bias(y, bias)
+    if out is None:
+        return y
+    out[...] = y
+    return out
 
 
 def _product(x, matrix, out):

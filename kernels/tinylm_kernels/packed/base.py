@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["PACKED", "Packed", "halves"]
 
-# The classes by the names of their formats.
+# The classes by the names of their formats, but for what NumPy has a dtype for.
 PACKED: dict[str, type[Packed]] = {}
 
 # Values that are unpacked or packed at once: with what is computed on the way they stay in a core's cache.
@@ -28,8 +28,9 @@ class Packed:
     block_values: ClassVar[int]
     block_bytes: ClassVar[int]
 
-    def __init_subclass__(cls) -> None:
-        PACKED[cls.format] = cls
+    def __init_subclass__(cls, *, numpy_has_it: bool = False) -> None:
+        if not numpy_has_it:
+            PACKED[cls.format] = cls
 
     def __init__(self, blocks: np.ndarray):
         if blocks.dtype != np.uint8 or blocks.ndim < 2 or blocks.shape[-1] != self.block_bytes:
