@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizer_texts import CHINESE, EMOJI, ENGLISH, OLD_CHARACTERS, TEXTS, TRAINING, texts
 
 from tinylm.errors import TinylmError
-from tinylm.text import PipelineTokenizer, load_tokenizer
+from tinylm.text import Padding, PipelineTokenizer, Truncation, load_tokenizer
 from tinylm.text.pipeline.normalizers import read_normalizer
 from tinylm.text.pipeline.part import Part
 from tinylm.text.pipeline.patterns import SPLITS
@@ -399,6 +399,56 @@ def test_sequences_are_the_same_with_special_tokens_pairs_truncation_and_padding
     if ours.padding:
         batch = ours.batch([text, "the"], special_tokens=special_tokens)
         assert batch.ids.tolist() == [encoding.ids for encoding in alone]
+
+
+@settings(max_examples=60)
+@given(text=texts)
+def test_each_token_knows_the_characters_that_it_stands_for(pair, text):
+    theirs, ours = pair
+    (window,) = ours.windows(text, truncation=None, padding=None)
+    expected = theirs.encode(text)
+    assert window.ids.tolist() == expected.ids
+    assert list(map(tuple, window.offsets.tolist())) == expected.offsets
+    assert window.texts.tolist() == [-1 if number is None else number for number in expected.sequence_ids]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_places_of_long_texts_are_the_same(pair, name):
+    theirs, ours = pair
+    (window,) = ours.windows(TEXTS[name], truncation=None, padding=None)
+    expected = theirs.encode(TEXTS[name])
+    assert window.ids.tolist() == expected.ids
+    assert list(map(tuple, window.offsets.tolist())) == expected.offsets
+
+
+@settings(max_examples=60)
+@given(data=st.data(), text=texts, second=st.none() | texts)
+def test_a_long_text_comes_in_the_same_windows(pair, data, text, second):
+    theirs, ours = pair
+    kept, stride = data.draw(st.integers(8, 16)), data.draw(st.integers(0, 3))
+    strategy = data.draw(st.sampled_from(["longest", "first", "second"][: 1 if second is None else 3]))
+    side = data.draw(st.sampled_from(["right", "left"]))
+    how = Truncation(kept, strategy, side, stride)
+    named = {"longest": "longest_first"}.get(strategy, f"only_{strategy}")
+    theirs.enable_truncation(kept, stride=stride, strategy=named, direction=side)
+    theirs.enable_padding(direction=side, pad_id=3, pad_type_id=1)
+    try:
+        try:
+            windows = ours.windows(text, second, truncation=how, padding=Padding(3, 1, side=side))
+        except TinylmError:
+            with pytest.raises(BaseException, match=r"."):
+                theirs.encode(text, second)
+            return
+        first = theirs.encode(text, second)
+    finally:
+        theirs.no_truncation()
+        theirs.no_padding()
+    expected = [first, *first.overflowing]
+    assert [window.ids.tolist() for window in windows] == [one.ids for one in expected]
+    assert windows[0].type_ids.tolist() == first.type_ids  # in the others the library forgets the template's
+    for window, one in zip(windows, expected, strict=True):
+        assert window.mask.astype(int).tolist() == one.attention_mask
+        assert list(map(tuple, window.offsets.tolist())) == one.offsets
 
 
 @settings(max_examples=40)

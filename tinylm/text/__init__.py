@@ -7,7 +7,7 @@ from .bytes import ByteTokenizer
 from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .load import find_tokenizer_file, load_tokenizer, tokenizer_of_fields
-from .pipeline import Inputs, Padding, PipelineTokenizer, Truncation
+from .pipeline import Inputs, Padding, PipelineTokenizer, Truncation, Window
 from .tokenizer_config import TokenizerConfig
 from .unigram_training import train_unigram
 from .wordpiece_training import train_wordpiece
@@ -25,6 +25,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerConfig",
     "Truncation",
+    "Window",
     "find_tokenizer_file",
     "from_gguf_fields",
     "load_tokenizer",

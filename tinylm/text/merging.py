@@ -21,7 +21,11 @@ class Merges:
         self._ranks = {pair: rank for rank, pair in enumerate(pairs)}
 
     def apply(self, ids: list[int]) -> list[int]:
-        """The ids after all merges, in O(n log n) for n ids.
+        """The ids after all merges."""
+        return [id for id in self.merged(ids) if id >= 0]
+
+    def merged(self, ids: list[int]) -> list[int]:
+        """The same, with a number below 0 where an id was that has joined the one before it; O(n log n) for n ids.
 
         The ids are a linked list; a heap holds what can be merged as rank * 2^32 + place. An entry whose ids have
         changed meanwhile is passed over.
@@ -53,4 +57,4 @@ class Merges:
             previous = before[left]
             if previous >= 0 and (rank_left := ranks((ids[previous], product))) is not None:
                 heapq.heappush(heap, rank_left << 32 | previous)
-        return [id for id in ids if id >= 0]
+        return ids[:-1]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .split import LONGEST_WORD
 
-__all__ = ["CACHE_BYTES", "KnownWords", "in_blocks"]
+__all__ = ["CACHE_BYTES", "KnownWords", "blocks", "in_blocks"]
 
 CACHE_BYTES = 1 << 25  # what the words that are kept may take, about
 
@@ -35,4 +35,9 @@ def in_blocks(encode: Callable[[str], list[int]], word: str) -> list[int]:
     if len(word) <= LONGEST_WORD:
         return encode(word)
     known = KnownWords(encode)  # such a word may repeat itself
-    return [id for start in range(0, len(word), LONGEST_WORD) for id in known[word[start : start + LONGEST_WORD]]]
+    return [id for _, block in blocks(word) for id in known[block]]
+
+
+def blocks(word: str) -> Iterator[tuple[int, str]]:
+    """The pieces of LONGEST_WORD characters of a word, each with where it begins."""
+    return ((start, word[start : start + LONGEST_WORD]) for start in range(0, len(word), LONGEST_WORD))

@@ -2,5 +2,6 @@
 
 from .sequences import Inputs, Padding, Truncation
 from .tokenizer import PipelineTokenizer
+from .windows import Window
 
-__all__ = ["Inputs", "Padding", "PipelineTokenizer", "Truncation"]
+__all__ = ["Inputs", "Padding", "PipelineTokenizer", "Truncation", "Window"]

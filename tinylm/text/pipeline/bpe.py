@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..merging import Merges
-from ..words import in_blocks
+from ..words import blocks, in_blocks
 from .part import Part
-from .vocabulary import Model, byte_ids, read_vocabulary
+from .vocabulary import Model, Place, byte_ids, read_vocabulary
 
 __all__ = ["BPE"]
 
@@ -73,35 +75,48 @@ class BPE(Model):
             return self._encode(word)
         return in_blocks(self._encode, word)
 
+    def places(self, word: str) -> Iterator[Place]:
+        if self._whole and word in self.ids:
+            yield self.ids[word], 0, len(word)
+            return
+        for begin, block in [(0, word)] if self._prefix or self._suffix else blocks(word):
+            symbols = self._symbols(self._spell(block))
+            merged = self._merges.merged([id for id, _, _ in symbols])
+            begins = [at for at, id in enumerate(merged) if id >= 0]
+            for at, after in pairwise([*begins, len(symbols)]):
+                yield merged[at], begin + symbols[at][1], begin + symbols[after - 1][2]
+
     def _encode(self, word: str) -> list[int]:
         return self._merges.apply(self._characters(word))
 
     def _characters(self, word: str) -> list[int]:
         """The ids of the characters of a word."""
-        spelt = self._spell(word) if self._prefix or self._suffix else word
+        spelt = self._spell(word)
         found = list(map(self.ids.get, spelt))
-        return self._with_unknown(spelt, found) if None in found else found  # type: ignore[return-value]
+        return [id for id, _, _ in self._symbols(spelt)] if None in found else found  # type: ignore[return-value]
 
-    def _spell(self, word: str) -> list[str]:
+    def _spell(self, word: str) -> Sequence[str]:
         """The characters, with the prefix of those within the word and the suffix of the last."""
+        if not (self._prefix or self._suffix):
+            return word
         spelt = [word[0], *(self._prefix + character for character in word[1:])]
         spelt[-1] += self._suffix
         return spelt
 
-    def _with_unknown(self, spelt: str | list[str], found: list[int | None]) -> list[int]:
-        ids: list[int] = []
+    def _symbols(self, spelt: Sequence[str]) -> list[Place]:
+        """What the merges begin with: characters, bytes, and unknown tokens."""
+        symbols: list[Place] = []
         after_unknown = False
-        for character, id in zip(spelt, found, strict=True):
-            if id is not None:
-                ids.append(id)
-                after_unknown = False
-                continue
-            in_bytes = [self._bytes[byte] for byte in character.encode()]
+        for at, character in enumerate(spelt):
+            id = self.ids.get(character)
+            in_bytes = [id] if id is not None else [self._bytes[byte] for byte in character.encode()]
             if None not in in_bytes:
-                ids += in_bytes  # type: ignore[arg-type]
+                symbols += [(byte, at, at + 1) for byte in in_bytes]  # type: ignore[misc]
             elif self._unknown is None:
                 raise self.unknown(character)
-            elif not (after_unknown and self._fuse):
-                ids.append(self._unknown)
-                after_unknown = True
-        return ids
+            elif after_unknown and self._fuse:
+                symbols[-1] = self._unknown, symbols[-1][1], at + 1
+            else:
+                symbols.append((self._unknown, at, at + 1))
+            after_unknown = None in in_bytes
+        return symbols

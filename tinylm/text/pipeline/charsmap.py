@@ -8,6 +8,8 @@ replacement begins.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..words import KnownWords
@@ -36,13 +38,21 @@ class Charsmap:
 
         return "".join(map(self._known.__getitem__, regex.findall(r"\X", text)))
 
+    def replacements(self, text: str) -> Iterator[tuple[str, str]]:
+        """The pieces of a text, each with what takes its place."""
+        import regex
+
+        for grapheme in regex.findall(r"\X", text):
+            yield from self._pieces(grapheme)
+
     def _normalize(self, grapheme: str) -> str:
-        if len(grapheme) == 1 or len(grapheme.encode()) < 6:
-            found = self._find(grapheme)
-            if found is not None or len(grapheme) == 1:
-                return grapheme if found is None else found
+        return "".join(new for _, new in self._pieces(grapheme))
+
+    def _pieces(self, grapheme: str) -> list[tuple[str, str]]:
+        if len(grapheme.encode()) < 6 and (found := self._find(grapheme)) is not None:
+            return [(grapheme, found)]
         found_each = ((character, self._find(character)) for character in grapheme)
-        return "".join(character if found is None else found for character, found in found_each)
+        return [(character, character if found is None else found) for character, found in found_each]
 
     def _find(self, text: str) -> str | None:
         """The replacement of the shortest key that begins the text, None where there is none."""

@@ -10,18 +10,16 @@ import binascii
 import unicodedata
 from collections.abc import Callable
 from functools import partial, reduce
+from typing import Any
 
 from ..hugging_face import byte_level_text
 from .charsmap import Charsmap
 from .part import Part, build
 from .patterns import WHITE_SPACE, read_pattern
 
-__all__ = ["MOVES_ENDS", "Normalizer", "lowercase", "read_normalizer"]
+__all__ = ["Normalizer", "lowercase", "read_charsmap", "read_normalizer", "read_replacement"]
 
 Normalizer = Callable[[str], str]
-
-# These look at where a text begins or ends: a text that is cut in two is not the same to them.
-MOVES_ENDS = {"Strip", "Prepend", "Replace"}
 
 
 def read_normalizer(part: Part) -> Normalizer:
@@ -64,8 +62,13 @@ def _prepend(part: Part) -> Normalizer:
     return lambda text: before + text if text else text
 
 
+def read_replacement(part: Part) -> tuple[Any, str]:
+    """The pattern that a Replace looks for, and what it puts there."""
+    return read_pattern(part), part.text("content")
+
+
 def _replace(part: Part) -> Normalizer:
-    pattern, content = read_pattern(part), part.text("content")
+    pattern, content = read_replacement(part)
     return lambda text: pattern.sub(lambda found: content, text)
 
 
@@ -78,7 +81,8 @@ def _replace_text(part: Part) -> Normalizer:
     return _replace(part)
 
 
-def _precompiled(part: Part) -> Normalizer:
+def read_charsmap(part: Part) -> Charsmap:
+    """The table of a Precompiled."""
     try:
         return Charsmap(base64.b64decode(part.text("precompiled_charsmap"), validate=True))
     except (binascii.Error, ValueError) as error:
@@ -146,7 +150,7 @@ BUILDERS: dict[str, Callable[[Part], Normalizer]] = {
     "ByteLevel": lambda part: lambda text: byte_level_text(text.encode()),
     "Lowercase": lambda part: lowercase,
     "Nmt": lambda part: _nmt,
-    "Precompiled": _precompiled,
+    "Precompiled": read_charsmap,
     "Prepend": _prepend,
     "Replace": _replace_text,
     "Sequence": _sequence,

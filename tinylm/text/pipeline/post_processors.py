@@ -6,7 +6,7 @@ Source: https://huggingface.co/docs/tokenizers, components, post-processors.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .part import Part, build
@@ -34,10 +34,16 @@ def _special(id: int, type_id: int) -> Item:
 
 @dataclass(frozen=True)
 class Template:
-    """How one text, and how two texts, become a sequence for a model."""
+    """How one text, and how two texts, become a sequence for a model.
+
+    trims: whether the places of tokens leave out the spaces at their ends; keeps_first: but for one that the tokenizer
+    has put before a text.
+    """
 
     single: tuple[Item, ...] = (_text("A", 0),)
     pair: tuple[Item, ...] = (_text("A", 0), _text("B", 1))
+    trims: bool = False
+    keeps_first: bool = False
 
     def items(self, *, pair: bool, special_tokens: bool) -> tuple[Item, ...]:
         """The items for one text or two."""
@@ -58,19 +64,25 @@ def read_post_processor(part: Part) -> Template:
 
 
 def _sequence(part: Part) -> Template:
-    """Several processors, of which one may add tokens."""
+    """Several processors, of which one may add tokens, and one move places."""
     templates = [read_post_processor(inner) for inner in part.parts("processors")]
-    adding = [template for template in templates if template != PLAIN]
-    if len(adding) > 1:
-        part.refuse("has several parts that add tokens, which is not supported; expected one at most")
-    return adding[0] if adding else PLAIN
+    adding = [t for t in templates if (t.single, t.pair) != (PLAIN.single, PLAIN.pair)]
+    trimming = [t for t in templates if t.trims]
+    if len(adding) > 1 or len(trimming) > 1:
+        part.refuse("has several parts that add tokens, or that move places, which is not supported; expected one each")
+    adds, trims = (adding or [PLAIN])[0], (trimming or [PLAIN])[0]
+    return replace(adds, trims=trims.trims, keeps_first=trims.keeps_first)
 
 
 def _byte_level(part: Part) -> Template:
     """It moves the places in the text that tokens stand for, and leaves the ids alone."""
-    for name in ("add_prefix_space", "trim_offsets", "use_regex"):
-        part.flag(name, True)
-    return PLAIN
+    part.flag("use_regex", True)
+    return replace(PLAIN, **_trimming(part))
+
+
+def _trimming(part: Part) -> dict[str, Any]:
+    keeps_first = part.flag("add_prefix_space", True)
+    return {"trims": part.flag("trim_offsets", True), "keeps_first": keeps_first}
 
 
 def _bert(part: Part) -> Template:
@@ -81,10 +93,8 @@ def _bert(part: Part) -> Template:
 
 def _roberta(part: Part) -> Template:
     begin, end = _token(part, "cls"), _token(part, "sep")
-    for name in ("trim_offsets", "add_prefix_space"):
-        part.flag(name, True)
     single = (_special(begin, 0), _text("A", 0), _special(end, 0))
-    return Template(single, (*single, _special(end, 0), _text("B", 0), _special(end, 0)))
+    return Template(single, (*single, _special(end, 0), _text("B", 0), _special(end, 0)), **_trimming(part))
 
 
 def _token(part: Part, name: str) -> int:

@@ -11,16 +11,41 @@ from typing import Any
 from ..hugging_face import byte_level_text
 from .part import Part, build
 from .patterns import SPLITS, WORD, compile_pattern, read_pattern
+from .traced import Span, Traced
 
 __all__ = ["PreTokenizer", "read_pre_tokenizer"]
 
-# The words of a text. at_start: the text begins a whole text, and does not follow an added token or another word.
-PreTokenizer = Callable[[str, bool], list[str]]
-Stretch = tuple[str, bool]  # and whether the pattern matched it
+Find = Callable[[str], Iterable[Span]]  # where the words of a text are
+Stretch = tuple[int, int, bool]  # from where to where, and whether the pattern matched it
+
+
+class PreTokenizer:
+    """Cuts a text into its words; at_start: it begins a whole text, and does not follow an added token or another word.
+
+    find: where the words are; change: what happens to the text before; words: both at once, where that is faster.
+    """
+
+    def __init__(
+        self,
+        find: Find,
+        *,
+        change: Callable[[Traced, bool], Traced] = lambda traced, at_start: traced,
+        words: Callable[[str, bool], list[str]] | None = None,
+    ):
+        self._find, self._change = find, change
+        self._words = words or (lambda text, at_start: [text[start:end] for start, end in find(text)])
+
+    def __call__(self, text: str, at_start: bool) -> list[str]:
+        return self._words(text, at_start)
+
+    def traced(self, traced: Traced, at_start: bool) -> list[Traced]:
+        """The same words, which remember where they come from."""
+        changed = self._change(traced, at_start)
+        return changed.parts(self._find(changed.text))
 
 
 def read_pre_tokenizer(part: Part) -> list[PreTokenizer]:
-    """The functions that a component describes, each to be applied to the words of the one before it."""
+    """The steps that a component describes, each to be applied to the words of the one before it."""
     return build(part, BUILDERS)
 
 
@@ -28,17 +53,41 @@ def _sequence(part: Part) -> list[PreTokenizer]:
     return [function for inner in part.parts("pretokenizers") for function in read_pre_tokenizer(inner)]
 
 
+def _matches(part: Part, pattern: str) -> PreTokenizer:
+    """The words are what the pattern matches."""
+    compiled = compile_pattern(part, pattern)
+    return PreTokenizer(
+        lambda text: (found.span() for found in compiled.finditer(text)),
+        words=lambda text, at_start: compiled.findall(text),
+    )
+
+
+def _whole(text: str) -> Iterable[Span]:
+    return [(0, len(text))]
+
+
 def _byte_level(part: Part) -> list[PreTokenizer]:
     """Words by GPT-2's pattern where use_regex says so, spelt in the characters that stand for bytes."""
     prefix = part.flag("add_prefix_space", True)
     part.flag("trim_offsets", True)
-    steps: list[PreTokenizer] = []
-    if prefix:
-        steps.append(lambda text, at_start: [text if text.startswith(" ") else " " + text])
+    steps = [WITH_SPACE] if prefix else []
     if part.flag("use_regex", True):
-        find = compile_pattern(part, SPLITS["gpt2"]).findall
-        steps.append(lambda text, at_start: find(text))
-    return [*steps, lambda text, at_start: [byte_level_text(text.encode())]]
+        steps.append(_matches(part, SPLITS["gpt2"]))
+    return [*steps, IN_BYTES]
+
+
+def _spelt(text: str) -> str:
+    return byte_level_text(text.encode())
+
+
+WITH_SPACE = PreTokenizer(
+    _whole,
+    change=lambda traced, at_start: traced if traced.text.startswith(" ") else traced.prepended(" "),
+    words=lambda text, at_start: [text if text.startswith(" ") else " " + text],
+)
+IN_BYTES = PreTokenizer(
+    _whole, change=lambda traced, at_start: traced.each(_spelt), words=lambda text, at_start: [_spelt(text)]
+)
 
 
 def _metaspace(part: Part) -> list[PreTokenizer]:
@@ -55,15 +104,24 @@ def _metaspace(part: Part) -> list[PreTokenizer]:
         part.any("add_prefix_space", None)
     part.any("str_rep", None)
     split = part.flag("split", True)
-    find = compile_pattern(part, f"[{_escape(mark)}][^{_escape(mark)}]*|[^{_escape(mark)}]+").findall
+    find = compile_pattern(part, f"[{_escape(mark)}][^{_escape(mark)}]*|[^{_escape(mark)}]+")
+
+    def lacks_mark(text: str, at_start: bool) -> bool:
+        return (scheme == "always" or (scheme == "first" and at_start)) and not text.startswith(mark)
 
     def cut(text: str, at_start: bool) -> list[str]:
         text = text.replace(" ", mark)
-        if (scheme == "always" or (scheme == "first" and at_start)) and text and not text.startswith(mark):
-            text = mark + text
-        return find(text) if split else [text]
+        text = mark + text if text and lacks_mark(text, at_start) else text
+        return find.findall(text) if split else [text]
 
-    return [cut]
+    def change(traced: Traced, at_start: bool) -> Traced:
+        traced = traced.each(lambda character: mark if character == " " else character)
+        return traced.prepended(mark) if lacks_mark(traced.text, at_start) else traced
+
+    def spans(text: str) -> Iterable[Span]:
+        return [found.span() for found in find.finditer(text)] if split else _whole(text)
+
+    return [PreTokenizer(spans, change=change, words=cut)]
 
 
 def _escape(character: str) -> str:
@@ -90,98 +148,96 @@ PUNCTUATION = r"[!-/:-@\[-`{-~\p{P}]"
 
 
 def _words(part: Part) -> list[PreTokenizer]:
-    find = compile_pattern(part, rf"[{WORD}]+|[^{WORD}\s]+").findall
-    return [lambda text, at_start: find(text)]
+    return [_matches(part, rf"[{WORD}]+|[^{WORD}\s]+")]
 
 
 def _bert(part: Part) -> list[PreTokenizer]:
-    find = compile_pattern(part, rf"{PUNCTUATION}|[^!-/:-@\[-`{{-~\p{{P}}\p{{White_Space}}]+").findall
-    return [lambda text, at_start: find(text)]
+    return [_matches(part, rf"{PUNCTUATION}|[^!-/:-@\[-`{{-~\p{{P}}\p{{White_Space}}]+")]
 
 
 def _white_space(part: Part) -> list[PreTokenizer]:
-    find = compile_pattern(part, r"\P{White_Space}+").findall
-    return [lambda text, at_start: find(text)]
+    return [_matches(part, r"\P{White_Space}+")]
 
 
 def _character(part: Part) -> list[PreTokenizer]:
-    delimiter = part.character("delimiter")
-    return [lambda text, at_start: [word for word in text.split(delimiter) if word]]
+    delimiter = _escape(part.character("delimiter"))
+    return [_matches(part, f"[^{delimiter}]+")]
 
 
 def _fixed_length(part: Part) -> list[PreTokenizer]:
     length = part.whole("length", 5, least=1)
-    return [lambda text, at_start: [text[start : start + length] for start in range(0, len(text), length)]]
+    return [PreTokenizer(lambda text: ((start, start + length) for start in range(0, len(text), length)))]
 
 
 def _by_pattern(
-    pattern: Any, behavior: Callable[[list[Stretch]], Iterable[str]], *, invert: bool = False
+    pattern: Any, behavior: Callable[[list[Stretch]], Iterable[Span]], *, invert: bool = False
 ) -> PreTokenizer:
     """Words by where a pattern matches; invert: by where it does not."""
 
-    def cut(text: str, at_start: bool) -> list[str]:
+    def find(text: str) -> list[Span]:
         stretches: list[Stretch] = []
         end = 0
         for found in pattern.finditer(text):
-            if found.start() > end:
-                stretches.append((text[end : found.start()], invert))
-            end = found.end()
-            stretches.append((found[0], not invert))
+            start, after = found.span()
+            if start > end:
+                stretches.append((end, start, invert))
+            stretches.append((start, after, not invert))
+            end = after
         if end < len(text):
-            stretches.append((text[end:], invert))
-        return [word for word in behavior(stretches) if word]
+            stretches.append((end, len(text), invert))
+        return [(start, end) for start, end in behavior(stretches) if start < end]
 
-    return cut
-
-
-def _isolated(stretches: list[Stretch]) -> Iterable[str]:
-    return (text for text, _ in stretches)
+    return PreTokenizer(find)
 
 
-def _removed(stretches: list[Stretch]) -> Iterable[str]:
-    return (text for text, matched in stretches if not matched)
+def _isolated(stretches: list[Stretch]) -> Iterable[Span]:
+    return ((start, end) for start, end, _ in stretches)
 
 
-def _contiguous(stretches: list[Stretch]) -> list[str]:
+def _removed(stretches: list[Stretch]) -> Iterable[Span]:
+    return ((start, end) for start, end, matched in stretches if not matched)
+
+
+def _contiguous(stretches: list[Stretch]) -> list[Span]:
     """Matches that follow each other are one word."""
-    words: list[str] = []
+    words: list[Span] = []
     previous = None
-    for text, matched in stretches:
+    for start, end, matched in stretches:
         if matched == previous:
-            words[-1] += text
+            words[-1] = words[-1][0], end
         else:
-            words.append(text)
+            words.append((start, end))
         previous = matched
     return words
 
 
-def _merged_with_previous(stretches: list[Stretch]) -> list[str]:
+def _merged_with_previous(stretches: list[Stretch]) -> list[Span]:
     """A match ends the word before it."""
-    words: list[str] = []
+    words: list[Span] = []
     after_match = False
-    for text, matched in stretches:
+    for start, end, matched in stretches:
         if matched and not after_match and words:
-            words[-1] += text
+            words[-1] = words[-1][0], end
         else:
-            words.append(text)
+            words.append((start, end))
         after_match = matched
     return words
 
 
-def _merged_with_next(stretches: list[Stretch]) -> list[str]:
+def _merged_with_next(stretches: list[Stretch]) -> list[Span]:
     """A match begins the word after it."""
-    words: list[str] = []
+    words: list[Span] = []
     before_match = False
-    for text, matched in reversed(stretches):
+    for start, end, matched in reversed(stretches):
         if matched and not before_match and words:
-            words[-1] = text + words[-1]
+            words[-1] = start, words[-1][1]
         else:
-            words.append(text)
+            words.append((start, end))
         before_match = matched
     return words[::-1]
 
 
-BEHAVIORS: dict[str, Callable[[list[Stretch]], Iterable[str]]] = {
+BEHAVIORS: dict[str, Callable[[list[Stretch]], Iterable[Span]]] = {
     "Removed": _removed,
     "Isolated": _isolated,
     "MergedWithPrevious": _merged_with_previous,

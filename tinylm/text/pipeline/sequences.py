@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -12,7 +14,17 @@ from tinylm.errors import TinylmError
 from .part import Part
 from .post_processors import Template
 
-__all__ = ["Inputs", "Padding", "Truncation", "assemble", "pad", "read_padding", "read_truncation", "truncate"]
+__all__ = [
+    "Inputs",
+    "Padding",
+    "Truncation",
+    "assemble",
+    "kept_lengths",
+    "pad",
+    "read_padding",
+    "read_truncation",
+    "truncate",
+]
 
 
 @dataclass(frozen=True)
@@ -26,18 +38,26 @@ class Inputs:
     type_ids: np.ndarray
     mask: np.ndarray
 
+    def padded(self, missing: tuple[int, int], how: Padding) -> Self:
+        """Filled up by so many before and after."""
+        fill = {"ids": how.id, "type_ids": how.type_id, "mask": False}
+        filled = {name: np.pad(getattr(self, name), missing, constant_values=value) for name, value in fill.items()}
+        return dataclasses.replace(self, **filled)
+
 
 @dataclass(frozen=True)
 class Truncation:
     """How many tokens a sequence may have at most, special ones included, and where the rest is cut off.
 
     strategy: of two texts, the longer one is cut first, or the first or the second alone ("longest", "first",
-    "second"); side: the one that loses tokens, "right" or "left".
+    "second"); side: the one that loses tokens, "right" or "left". stride: how many tokens of a text a window has in
+    common with the one before it, where all of them are asked for.
     """
 
     max_length: int
     strategy: str = "longest"
     side: str = "right"
+    stride: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,13 +79,12 @@ STRATEGIES = {"LongestFirst": "longest", "OnlyFirst": "first", "OnlySecond": "se
 
 
 def read_truncation(part: Part | None) -> Truncation | None:
-    """The setting of a tokenizer.json. Its stride, the overlap of what is cut off, is not used here."""
+    """The setting of a tokenizer.json."""
     if part is None:
         return None
-    part.whole("stride", 0)
     strategy = STRATEGIES[part.choice("strategy", STRATEGIES, "LongestFirst")]
     side = part.choice("direction", ("Left", "Right"), "Right").lower()
-    truncation = Truncation(part.whole("max_length"), strategy, side)
+    truncation = Truncation(part.whole("max_length"), strategy, side, part.whole("stride", 0))
     part.close()
     return truncation
 
@@ -104,23 +123,25 @@ def truncate(
     first: np.ndarray, second: np.ndarray | None, how: Truncation, n_special: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The ids of one text or two, cut so that with n_special more they are max_length at most."""
-    room = how.max_length - n_special
+    n_first, n_second = kept_lengths(len(first), None if second is None else len(second), how, n_special)
+    return _cut(first, n_first, how), None if second is None else _cut(second, n_second, how)
+
+
+def kept_lengths(n_first: int, n_second: int | None, how: Truncation, n_special: int) -> tuple[int, int]:
+    """How many tokens each of two texts keeps, 0 where there is no second."""
+    room, n_both = how.max_length - n_special, n_first + (n_second or 0)
     if room < 0:
         raise TinylmError(f"max_length is {how.max_length}, and special tokens alone take {n_special}")
-    excess = len(first) + (0 if second is None else len(second)) - room
+    excess = n_both - room
     if excess <= 0:
-        return first, second
+        return n_first, n_second or 0
     if how.strategy == "longest":
-        if second is None:
-            return _cut(first, room, how), None
-        n_first, n_second = _share(len(first), len(second), room)
-        return _cut(first, n_first, how), _cut(second, n_second, how)
-    cut = first if how.strategy == "first" else second
-    if cut is None or len(cut) <= excess:
-        has = "there is none" if cut is None else f"it has {len(cut)}"
+        return (room, 0) if n_second is None else _share(n_first, n_second, room)
+    cut = n_first if how.strategy == "first" else n_second
+    if cut is None or cut <= excess:
+        has = "there is none" if cut is None else f"it has {cut}"
         raise TinylmError(f"the {how.strategy} text alone is to lose {excess} tokens, but {has}")
-    cut = _cut(cut, len(cut) - excess, how)
-    return (cut, second) if how.strategy == "first" else (first, cut)
+    return (n_first - excess, n_second or 0) if how.strategy == "first" else (n_first, cut - excess)
 
 
 def _share(n_first: int, n_second: int, room: int) -> tuple[int, int]:
@@ -150,17 +171,13 @@ def assemble(template: Template, first: np.ndarray, second: np.ndarray | None, *
     return Inputs(row, np.concatenate(types), np.ones(len(row), bool))
 
 
-def pad(sequences: Sequence[Inputs], how: Padding) -> list[Inputs]:
+def pad(sequences: Sequence[Filled], how: Padding) -> list[Filled]:
     """The sequences, each filled up to the common length; a longer one stays as it is."""
     length = how.length if how.length is not None else max((len(inputs.ids) for inputs in sequences), default=0)
     length += -length % how.multiple_of
-    return [_pad(inputs, max(0, length - len(inputs.ids)), how) for inputs in sequences]
+    missing = [max(0, length - len(inputs.ids)) for inputs in sequences]
+    places = [(n, 0) if how.side == "left" else (0, n) for n in missing]
+    return [inputs.padded(place, how) for inputs, place in zip(sequences, places, strict=True)]
 
 
-def _pad(inputs: Inputs, missing: int, how: Padding) -> Inputs:
-    where = (missing, 0) if how.side == "left" else (0, missing)
-    return Inputs(
-        np.pad(inputs.ids, where, constant_values=how.id),
-        np.pad(inputs.type_ids, where, constant_values=how.type_id),
-        np.pad(inputs.mask, where, constant_values=False),
-    )
+Filled = TypeVar("Filled", bound=Inputs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, ClassVar, Literal
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -22,11 +22,13 @@ from .local import cuts_at_spaces
 from .normalizers import read_normalizer
 from .part import Part, build
 from .post_processors import PLAIN, read_post_processor
-from .pre_tokenizers import PreTokenizer, read_pre_tokenizer
+from .pre_tokenizers import read_pre_tokenizer
 from .sequences import Inputs, Padding, Truncation, assemble, pad, read_padding, read_truncation, truncate
 from .stream import PieceStream
+from .tracing import read_traced_normalizer
 from .unigram import Unigram
 from .vocabulary import Model
+from .windows import PlaceFinder, Window, make_windows
 from .wordpiece import WordLevel, WordPiece
 
 __all__ = ["PipelineTokenizer"]
@@ -38,6 +40,7 @@ MODELS: dict[str, Callable[[Part], Model]] = {
     "WordPiece": WordPiece,
 }
 FromFile = Literal["file"]
+T = TypeVar("T")
 
 
 class PipelineTokenizer(Tokenizer):
@@ -70,6 +73,7 @@ class PipelineTokenizer(Tokenizer):
         self._name_tokens(whole)
         self._find = AddedFinder(token for token in self.added if not token.normalized)
         self._find_normalized = AddedFinder((token for token in self.added if token.normalized), self._normalize)
+        self._pre_tokenizers = steps
         self._prepare_words([*steps, lambda text, at_start: self._model.words(text)])
         self._safe = cuts_at_spaces(fields) and not (self._find.holds_space or self._find_normalized.holds_space)
 
@@ -88,7 +92,7 @@ class PipelineTokenizer(Tokenizer):
         end = self.config.tokens.get("eos_token", END_OF_TEXT)
         self.end_of_text = next((added.id for added in self.added if added.text == end), ids.get(end))
 
-    def _prepare_words(self, steps: list[PreTokenizer]) -> None:
+    def _prepare_words(self, steps: list[Callable[[str, bool], list[str]]]) -> None:
         """steps: from text to the words of the model. What has gone through some of them has a table of its own."""
         self._steps = steps
         levels = range(1, len(steps) + 1)
@@ -135,7 +139,7 @@ class PipelineTokenizer(Tokenizer):
         return _pack([id for piece in words if piece for id in self._model(piece)])
 
     @staticmethod
-    def _cut(step: PreTokenizer, words: list[str], at_start: bool) -> list[str]:
+    def _cut(step: Callable[[str, bool], list[str]], words: list[str], at_start: bool) -> list[str]:
         """What a step makes of words, of which the first begins a text where at_start says so."""
         return [piece for number, word in enumerate(words) for piece in step(word, at_start and number == 0)]
 
@@ -196,6 +200,36 @@ class PipelineTokenizer(Tokenizer):
         encoded = self._assemble(text, pair, special_tokens, self.truncation if truncation == "file" else truncation)
         how = self.padding if padding == "file" else padding
         return pad([encoded], how)[0] if how else encoded
+
+    def windows(
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        special_tokens: bool = True,
+        truncation: Truncation | FromFile | None = "file",
+        padding: Padding | FromFile | None = "file",
+    ) -> list[Window]:
+        """The same as `inputs`, and whatever its truncation leaves out as further windows, which overlap by its stride.
+
+        Each token knows the characters it stands for; see `Window`. Of two texts that are both cut, each window of one
+        stands with each of the other. Raises TinylmError where the stride leaves no way on.
+        """
+        for each in (text,) if pair is None else (text, pair):
+            self._check_text(each)
+            check_characters(each)
+        first, second = self._find_places(text), None if pair is None else self._find_places(pair)
+        cut = self.truncation if truncation == "file" else truncation
+        found = make_windows(self._template, first, second, cut, special_tokens=special_tokens)
+        how = self.padding if padding == "file" else padding
+        return pad(found, how) if how else found
+
+    @cached_property
+    def _find_places(self) -> PlaceFinder:
+        part = Part(self._file, "the file", self._fields).optional("normalizer")
+        normalize = read_traced_normalizer(part) if part else _as_it_is
+        steps = self._pre_tokenizers
+        return PlaceFinder(self._find, normalize, self._find_normalized, steps, self._model, self._tokens)
 
     def batch(
         self,
@@ -293,7 +327,7 @@ def _read_model(part: Part) -> Model:
     return build(part, MODELS)
 
 
-def _as_it_is(text: str) -> str:
+def _as_it_is(text: T) -> T:
     return text
 
 

@@ -6,11 +6,12 @@ Source: Kudo 2018, arXiv:1804.10959, section 3.2; the search: Viterbi 1967.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-from ..words import in_blocks
+from ..words import blocks, in_blocks
 from .part import Part
-from .vocabulary import Model, byte_ids
+from .vocabulary import Model, Place, byte_ids
 
 __all__ = ["Unigram"]
 
@@ -48,18 +49,25 @@ class Unigram(Model):
     def __call__(self, word: str) -> list[int]:
         return in_blocks(self._encode, word)
 
+    def places(self, word: str) -> Iterator[Place]:
+        for begin, block in blocks(word):
+            at = begin
+            for piece in self._best_cut(block):
+                yield from ((id, at, at + len(piece)) for id in self._ids_of(piece))
+                at += len(piece)
+
     def _encode(self, word: str) -> list[int]:
-        ids: list[int] = []
-        for piece in self._best_cut(word):
-            id = self.ids.get(piece)
-            in_bytes = [id] if id is not None else [self._bytes[byte] for byte in piece.encode()]
-            if None not in in_bytes:
-                ids += in_bytes  # type: ignore[arg-type]
-            elif self._unknown is None:
-                raise self.unknown(piece)
-            else:
-                ids.append(self._unknown)
-        return ids
+        return [id for piece in self._best_cut(word) for id in self._ids_of(piece)]
+
+    def _ids_of(self, piece: str) -> list[int]:
+        """A token, or what an unknown stretch becomes."""
+        id = self.ids.get(piece)
+        in_bytes = [id] if id is not None else [self._bytes[byte] for byte in piece.encode()]
+        if None not in in_bytes:
+            return in_bytes  # type: ignore[return-value]
+        if self._unknown is None:
+            raise self.unknown(piece)
+        return [self._unknown]
 
     def _best_cut(self, word: str) -> list[str]:
         """The tokens of the best cut; a stretch of what is in no token is one piece."""

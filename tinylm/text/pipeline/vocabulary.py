@@ -11,8 +11,9 @@ from tinylm.errors import TinylmError
 from ..hugging_face import BYTE_CHARACTERS
 from .part import Part
 
-__all__ = ["MAX_ID", "Model", "byte_ids", "check_ids", "read_vocabulary"]
+__all__ = ["MAX_ID", "Model", "Place", "byte_ids", "check_ids", "read_vocabulary"]
 
+Place = tuple[int, int, int]  # a token: its id, and where it begins and ends
 MAX_ID = 1 << 22  # real vocabularies end far below; tables of a model are as long as the largest id
 
 
@@ -27,6 +28,10 @@ class Model(ABC):
     @abstractmethod
     def __call__(self, word: str) -> list[int]:
         """The ids of a word that is not empty."""
+
+    @abstractmethod
+    def places(self, word: str) -> Iterable[Place]:
+        """The same ids, each with the characters of the word that it stands for; bytes stand for the whole of one."""
 
     def words(self, text: str) -> list[str]:
         """A text that no pre-tokenizer cuts, in words that can be encoded one by one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tinylm.errors import TinylmError
 
 from .part import Part
-from .vocabulary import Model, read_vocabulary
+from .vocabulary import Model, Place, read_vocabulary
 
 __all__ = ["WordLevel", "WordPiece"]
 
@@ -28,15 +28,18 @@ class WordPiece(Model):
         self._longest = max(map(len, self.ids), default=0)
 
     def __call__(self, word: str) -> list[int]:
+        return [id for id, _, _ in self.places(word)]
+
+    def places(self, word: str) -> list[Place]:
         found = self._search(word) if len(word) <= self._longest_word else None
         if found is not None:
             return found
         if self._unknown is None:
             raise TinylmError(f"{word!r:.60} is in no tokens of the vocabulary, which has none for unknown words")
-        return [self._unknown]
+        return [(self._unknown, 0, len(word))]
 
-    def _search(self, word: str) -> list[int] | None:
-        ids, get = [], self.ids.get
+    def _search(self, word: str) -> list[Place] | None:
+        found, get = [], self.ids.get
         start, end, prefix = 0, len(word), ""
         while start < end:
             for stop in range(min(end, start + self._longest), start, -1):
@@ -44,9 +47,9 @@ class WordPiece(Model):
                     break
             else:
                 return None
-            ids.append(id)
+            found.append((id, start, stop))
             start, prefix = stop, self._prefix
-        return ids
+        return found
 
 
 class WordLevel(Model):
@@ -61,3 +64,6 @@ class WordLevel(Model):
         if id is None:
             raise TinylmError(f"the word {word!r:.60} is not in the vocabulary, which has no token for unknown ones")
         return [id]
+
+    def places(self, word: str) -> list[Place]:
+        return [(id, 0, len(word)) for id in self(word)]
