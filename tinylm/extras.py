@@ -22,6 +22,9 @@ EXTRAS = {
     "tensorboardX": "track",
     "huggingface_hub": "hub",
     "jinja2": "chat",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
 }
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")

@@ -1,4 +1,4 @@
-"""The command line: the only place that parses arguments and prints. Floor 8."""
+"""The command line: the only place that parses arguments and prints. Floor 9."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@
 from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .generation import first_ids, generate, log_probabilities, next_logits
-from .logits import probabilities
+from .logits import log_softmax, probabilities
 from .reading import Reader, window_start
 from .sampling import Sampler, Sampling
 from .sentence_vectors import sentence_vectors
 from .stopping import StopStrings
 from .targets import target_start
 from .text_generator import TextGenerator
-from .writing import Stream, Writer
+from .writing import Stream, Writer, score_token
 
 __all__ = [
     "Candidate",
@@ -32,8 +32,10 @@ __all__ = [
     "first_ids",
     "generate",
     "log_probabilities",
+    "log_softmax",
     "next_logits",
     "probabilities",
+    "score_token",
     "sentence_vectors",
     "target_start",
     "window_start",

@@ -47,13 +47,23 @@ class TextGenerator:
         """The tokens that begin and end a text."""
         raise NotImplementedError
 
-    def stream(self, prompt: str, *, cancel: threading.Event | None = None, **settings: Any) -> Stream:
+    def stream(
+        self,
+        prompt: str | Sequence[int],
+        *,
+        reader: Reader | None = None,
+        choice: int = 0,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> Stream:
         """The text that follows the prompt, piece by piece, never half a character; see `Stream`.
 
         An empty prompt starts a text; see `first_ids`. To an encoder-decoder the prompt is the source, and the text its
-        target; see `target_start`.
+        target; see `target_start`. The prompt may be the ids of its tokens. reader: has read some of it already.
+        choice: see `Sampler`.
         """
-        return self._stream(*self._begin(prompt, GenerationSettings.of(settings), cancel=cancel))
+        made, writer = self._begin(prompt, GenerationSettings.of(settings), choice=choice, cancel=cancel)
+        return self._stream(reader or made, writer)
 
     @overload
     def generate(self, prompt: str, *, cancel: threading.Event | None = None, **settings: Any) -> str: ...
@@ -115,15 +125,21 @@ class TextGenerator:
         return "".join([piece async for piece in self.astream(prompt, **settings)])
 
     def _begin(
-        self, prompt: str, settings: GenerationSettings, *, choice: int = 0, cancel: threading.Event | None = None
+        self,
+        prompt: str | Sequence[int],
+        settings: GenerationSettings,
+        *,
+        choice: int = 0,
+        cancel: threading.Event | None = None,
     ) -> tuple[Reader, Writer]:
         if isinstance(self.model, EncoderDecoder):
-            model: CausalLanguageModel = (given := self.model.given(self._source_ids(prompt)[None]))
+            text = prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt)
+            model: CausalLanguageModel = (given := self.model.given(self._source_ids(text)[None]))
             ids, most = target_start(given, self.generation_config, settings.max_tokens)
             settings = dataclasses.replace(settings, max_tokens=most)
         else:
             model = self._causal
-            ids = self._encode(prompt).tolist() if prompt else first_ids(model, self.tokenizer)
+            ids = self._prompt_ids(prompt) if len(prompt) else first_ids(model, self.tokenizer)
         writer = self._writer(model, ids, settings, continues=model is self.model, choice=choice, cancel=cancel)
         return Reader(model, use_cache=settings.use_cache), writer
 
@@ -157,6 +173,12 @@ class TextGenerator:
         if context is not None and len(ids) > context:
             raise TinylmError(f"the source has {len(ids)} tokens, {self.model.architecture} reads {context} at most")
         return ids
+
+    def _prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
+        if isinstance(prompt, str):
+            return self._encode(prompt).tolist()
+        self.tokenizer.decode(prompt)  # which refuses ids that do not exist
+        return [int(id) for id in prompt]
 
     def _encode(self, text: str) -> np.ndarray:
         ids = self.tokenizer.encode(text)

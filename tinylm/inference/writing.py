@@ -16,7 +16,7 @@ from .logits import log_softmax
 from .sampling import Sampler
 from .stopping import StopStrings
 
-__all__ = ["Stream", "Writer"]
+__all__ = ["Stream", "Writer", "score_token"]
 
 
 class Writer:
@@ -77,7 +77,7 @@ class Writer:
             return self._finish("stop")
         self.ids.append(token)
         if self.settings.logprobs is not None:
-            self._scores.append(self._score(token, logits))
+            self._scores.append(score_token(self._tokenizer, token, log_softmax(logits), self.settings.logprobs))
         text = self._out(self._stops.feed(self._pieces.feed(token)))
         if self._stops.found is not None:
             self._reason = "stop"
@@ -105,11 +105,12 @@ class Writer:
         self._text.append(text)
         return text
 
-    def _score(self, token: int, logits: np.ndarray) -> TokenScore:
-        log_p = log_softmax(logits)
-        best = np.argsort(-log_p, kind="stable")[: self.settings.logprobs]
-        likeliest = tuple(Candidate(int(i), self._tokenizer.token(int(i)), float(np.exp(log_p[i]))) for i in best)
-        return TokenScore(token, self._tokenizer.token(token), float(log_p[token]), likeliest)
+
+def score_token(tokenizer: Tokenizer, token: int, log_p: np.ndarray, likeliest: int) -> TokenScore:
+    """A token with ln p (V,) of all in its place, and the likeliest of them."""
+    best = np.argsort(-log_p, kind="stable")[:likeliest]
+    candidates = (Candidate(int(i), tokenizer.token(int(i)), float(np.exp(log_p[i]))) for i in best)
+    return TokenScore(token, tokenizer.token(token), float(log_p[token]), tuple(candidates))
 
 
 class Stream(Iterator[str]):

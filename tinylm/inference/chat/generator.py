@@ -39,13 +39,15 @@ class ChatGenerator(TextGenerator):
         messages: Iterable[Message],
         *,
         reader: Reader | None = None,
+        choice: int = 0,
         cancel: threading.Event | None = None,
         **settings: Any,
     ) -> Stream:
         """The answer to a conversation piece by piece.
 
-        reader: of an earlier answer, which has read the beginning of the conversation already. Raises TinylmError for
-        messages that the template refuses, or that leave no room in the context; `conversation` forgets old ones.
+        reader: of an earlier answer, which has read the beginning of the conversation already. choice: see `Sampler`.
+        Raises TinylmError for messages that the template refuses, or that leave no room in the context; `conversation`
+        forgets old ones.
         """
         chosen, ids = GenerationSettings.of(settings), self.chat_ids(messages)
         context = self._causal.context
@@ -55,9 +57,8 @@ class ChatGenerator(TextGenerator):
         chosen = dataclasses.replace(chosen, max_tokens=most, stop=(*chosen.stops, *self.chat_template.stops))
         reader = reader or Reader(self._causal, use_cache=chosen.use_cache)
         ends = self._end_ids(self._causal) | self._end_of_turn
-        return self._stream(
-            reader, self._writer(self._causal, ids, chosen, continues=False, end_ids=ends, cancel=cancel)
-        )
+        options: dict[str, Any] = {"continues": False, "end_ids": ends, "choice": choice, "cancel": cancel}
+        return self._stream(reader, self._writer(self._causal, ids, chosen, **options))
 
     async def achat(self, messages: Iterable[Message], **settings: Any) -> str:
         """`chat` for asyncio; see `astream`."""
