@@ -59,14 +59,19 @@ def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
     """Settings, task, first weights as a model of ours, and schedule."""
     from tinylm.data import builtin_corpus
     from tinylm.optim import make_schedule
-    from tinylm.tasks import PRESETS, LanguageModelling, build_model, build_tokenizer, resolve_settings
+    from tinylm.tasks import PRESETS, LanguageModelling, build_tokenizer, load_sources, new_model, resolve_settings
 
     preset, _, steps = setup.partition(":")
     settings = resolve_settings(PRESETS[preset])
     settings = dataclasses.replace(settings, steps=int(steps) or settings.steps)
     corpus = builtin_corpus()
     tokenizer = build_tokenizer(settings, corpus)
-    task = LanguageModelling.load([corpus], tokenizer, settings)
+    task = LanguageModelling(
+        load_sources([corpus], tokenizer, settings),
+        batch_size=settings.batch_size,
+        context=settings.context,
+        seed=settings.seed,
+    )
     schedule = make_schedule(
         settings.schedule,
         peak=settings.learning_rate,
@@ -74,7 +79,7 @@ def prepare(setup: str) -> tuple[Any, Any, Any, Any]:
         warmup=settings.warmup_steps,
         steps=settings.steps,
     )
-    return settings, task, build_model(settings, tokenizer), schedule
+    return settings, task, new_model(settings, tokenizer.vocab_size), schedule
 
 
 def serve(pipe: Any, settings: Any, step: Any, evaluate: Any) -> None:

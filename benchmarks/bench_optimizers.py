@@ -17,7 +17,7 @@ import numpy as np
 import tinylm
 from tinylm.data import builtin_corpus
 from tinylm.optim import OPTIMIZERS, make_optimizer
-from tinylm.tasks import OPTIMIZER_SETTINGS, TrainSettings, build_model, build_tokenizer, resolve_settings
+from tinylm.tasks import OPTIMIZER_SETTINGS, WritingSettings, build_tokenizer, new_model, resolve_settings
 
 SAMPLES = 40
 
@@ -52,9 +52,9 @@ def validation_loss(name: str, rate: float, options: argparse.Namespace) -> floa
 def time_updates(names: list[str]) -> dict[str, tuple[float, float]]:
     """The shortest time of an update of the default model, the optimizers taking turns, and the size of each state."""
     optimizers = {}
-    tokenizer = build_tokenizer(TrainSettings(), builtin_corpus())
+    tokenizer = build_tokenizer(WritingSettings(), builtin_corpus())
     for name in names:
-        model = build_model(TrainSettings(), tokenizer)
+        model = new_model(WritingSettings(), tokenizer.vocab_size)
         optimizers[name] = make_optimizer(name, model, weight_decay=0.1)
         for p in model.parameters():
             p.grad = np.full_like(p.data, 1e-3)

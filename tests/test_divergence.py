@@ -38,7 +38,7 @@ SMALL = {
 
 @pytest.fixture
 def text(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
     path = tmp_path / "text.txt"
     path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
     return path

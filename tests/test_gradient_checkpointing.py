@@ -14,8 +14,7 @@ from tinylm.errors import TinylmError
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer, random_step
 from tinylm.optim import AdamW, parameter_groups
-from tinylm.tasks import build_model, resolve_settings
-from tinylm.text import ByteTokenizer
+from tinylm.tasks import new_model, prepare_model, resolve_settings
 
 V, B, T = 31, 3, 20
 
@@ -154,10 +153,14 @@ def test_checkpoints_within_checkpoints_give_the_same_gradients() -> None:
 
 
 def test_the_setting_reaches_the_model_and_a_family_without_blocks_refuses_it() -> None:
-    assert build_model(resolve_settings({"gradient_checkpointing": "true"}), ByteTokenizer()).gradient_checkpointing
-    assert not build_model(resolve_settings({}), ByteTokenizer()).gradient_checkpointing
+    model = new_model(resolve_settings({}), 256)
+    prepare_model(model, resolve_settings({}))
+    assert not model.gradient_checkpointing
+    prepare_model(model, resolve_settings({"gradient_checkpointing": "true"}))
+    assert model.gradient_checkpointing
+    settings = resolve_settings({"gradient_checkpointing": True, "model": "lstm"})
     with pytest.raises(TinylmError, match="lstm has no blocks"):
-        build_model(resolve_settings({"gradient_checkpointing": True, "model": "lstm"}), ByteTokenizer())
+        prepare_model(new_model(settings, 256), settings)
 
 
 PEAK = """

@@ -32,7 +32,7 @@ from tinylm.models import (
 )
 from tinylm.nn import Initializer, random_step
 from tinylm.optim import AdamW, parameter_groups
-from tinylm.tasks import build_model, resolve_settings
+from tinylm.tasks import new_model, resolve_settings
 from tinylm.text import CharTokenizer
 
 V = 11
@@ -333,7 +333,7 @@ def test_a_loss_in_chunks_is_that_of_all_logits_and_so_are_its_gradients(monkeyp
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gpt_neox"])
 def test_the_dials_of_training_build_every_decoder_and_it_learns(name: str) -> None:
     chosen = {"model": name, "width": 16, "layers": 2, "heads": 4, "context": 12, "kv_heads": 2 * (name == "llama")}
-    model = build_model(resolve_settings(chosen), CharTokenizer("abcdefghijk"))
+    model = new_model(resolve_settings(chosen), 11)
     assert (model.model_type, model.context, model.config.tie_word_embeddings) == (name, 12, True)
     optimizer = AdamW(parameter_groups(model, 0.0))
     tokens = np.arange(13)[None] * np.array([[1], [2], [3]]) % V
@@ -354,7 +354,7 @@ def test_dials_that_a_decoder_does_not_have_are_refused() -> None:
         ({"model": "gpt2", "kv_heads": 2}, "kv_heads=2 is for llama"),
     ):
         with pytest.raises(TinylmError, match=words):
-            build_model(resolve_settings(chosen), CharTokenizer("abc"))
+            new_model(resolve_settings(chosen), 3)
 
 
 def test_too_many_tokens_for_the_context_are_named() -> None:

@@ -20,7 +20,7 @@ SMALL = {"layers": 1, "heads": 2, "width": 16, "context": 16, "batch_size": 4}
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch) -> None:
     """Token files of the tests do not go to the user's cache, nor runs to the project."""
-    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
 
 

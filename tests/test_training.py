@@ -19,7 +19,7 @@ from tinylm.formats import read_safetensors
 from tinylm.models import GPT2, GPT2Config
 from tinylm.nn import Initializer
 from tinylm.optim import OPTIMIZERS, SCHEDULES, AdamW, parameter_groups
-from tinylm.tasks import OPTIMIZER_SETTINGS, TrainSettings, resolve_settings
+from tinylm.tasks import OPTIMIZER_SETTINGS, WritingSettings, resolve_settings
 from tinylm.training import NonFiniteError, StepResult, Trainer, early_stopping, read_metrics, validate
 
 V, T = 17, 9
@@ -155,7 +155,7 @@ def text(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch) -> None:
     """Token files of the tests do not go to the user's cache."""
-    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -349,4 +349,4 @@ def test_an_optimizer_brings_its_rate_unless_one_is_given(text: Path, tmp_path: 
 
 def test_settings_read_from_texts_are_what_they_say() -> None:
     chosen = resolve_settings({"width": "32", "dropout": "0.5", "tie_embeddings": "false", "learning_rate": 1})
-    assert chosen == TrainSettings(width=32, dropout=0.5, tie_embeddings=False, learning_rate=1.0)
+    assert chosen == WritingSettings(width=32, dropout=0.5, tie_embeddings=False, learning_rate=1.0)

@@ -30,7 +30,7 @@ def text(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch) -> None:
     """Token files of the tests do not go to the user's cache."""
-    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr("tinylm.lm.cache_folder", lambda: tmp_path / "cache")
 
 

@@ -137,7 +137,7 @@ SMALL = {
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
     path = tmp_path / "text.txt"
     path.write_text("the cat sat on the mat. " * 20, encoding="utf-8")  # 13 steps a pass
     return path

@@ -8,16 +8,15 @@ from os import PathLike
 from typing import Any
 
 from tinylm.data import Progress
-from tinylm.errors import TinylmError, nearest
+from tinylm.errors import TinylmError
 from tinylm.tasks import (
-    OPTIMIZER_SETTINGS,
-    PRESETS,
     STEERING,
     TrainedRun,
     TrainSettings,
+    choose_settings,
     resolve_settings,
     resume_settings,
-    train_language_model,
+    run_training,
 )
 from tinylm.tasks import find_learning_rate as _find_learning_rate
 from tinylm.training import Callback, RangeTest
@@ -36,19 +35,21 @@ def train(
     progress: Progress | None = None,
     **settings: Any,
 ) -> TrainedRun:
-    """Train a language model and return the run; `tinylm.load(run.best)` opens its best weights.
+    """Train a model for a task and return the run; `tinylm.load(run.best)` opens its best weights.
 
-    data: files, folders and patterns of text, JSON Lines, CSV or Parquet; the built-in text where empty. preset: a name
-    from `tinylm.tasks.PRESETS`, where None the one for the model. out: the run folder, a new one under runs/ if None.
-    resume: a run folder to continue; of its settings only those in `tinylm.tasks.STEERING` may change. notify: told in
-    one line each what happens; progress: told how far the reading of large data is (what is done, how many bytes of how
-    many). settings: those of `tinylm.tasks.TrainSettings`; an optimizer brings its own rate and decay, unless they are
-    given. Raises TinylmError for settings that do not exist or do not fit, and for data that cannot be used;
-    DivergedError, with what to do, where the loss or the gradients blow up.
+    data: files, folders and patterns of what the task learns from; for language modelling, which it is unless `task`
+    says otherwise, text, JSON Lines, CSV or Parquet, or the built-in text where empty. preset: a name among those of
+    the task, where None the one for the model. out: the run folder, a new one under runs/ if None. resume: a run folder
+    to continue; of its settings only those in `tinylm.tasks.STEERING` may change. notify: told in one line each what
+    happens; progress: told how far the reading of large data is (what is done, how many bytes of how many). settings:
+    those of `tinylm.tasks.TrainSettings` and of the task (docs/tasks.md): init names a model to begin with; an
+    optimizer brings its own rate and decay, unless they are given. Raises TinylmError for settings that do not exist or
+    do not fit, and for data that cannot be used; DivergedError, with what to do, where the loss or the gradients blow
+    up.
     """
     settings |= _data_setting(data)
-    chosen = _choose(preset, settings) if resume is None else _steer(resume_settings(resume), settings, resume)
-    return train_language_model(
+    chosen = choose_settings(preset, settings) if resume is None else _steer(resume_settings(resume), settings, resume)
+    return run_training(
         chosen,
         out=out,
         resume=resume,
@@ -76,7 +77,7 @@ def find_learning_rate(
     `train`.
     """
     return _find_learning_rate(
-        _choose(preset, settings | _data_setting(data)),
+        choose_settings(preset, settings | _data_setting(data)),
         lowest=lowest,
         highest=highest,
         steps=steps,
@@ -91,17 +92,9 @@ def _data_setting(data: str | PathLike[str] | Sequence[str | PathLike[str]]) -> 
     return {"data": tuple(str(path) for path in paths)} if paths else {}
 
 
-def _choose(preset: str | None, settings: dict[str, Any]) -> TrainSettings:
-    """The settings of a new run: those of a preset, of the optimizer, and the user's, which weigh most."""
-    name = preset or (settings["model"] if settings.get("model") in PRESETS else "default")
-    if name not in PRESETS:
-        raise TinylmError(f"there is no preset {name!r}{nearest(name, PRESETS)}")
-    return resolve_settings(PRESETS[name], OPTIMIZER_SETTINGS.get(settings.get("optimizer", ""), {}), settings)
-
-
 def _steer(own: TrainSettings, settings: dict[str, Any], resume: str | PathLike[str]) -> TrainSettings:
     """The settings of a run with those of its new ones that may change."""
-    asked = resolve_settings(settings)
+    asked = resolve_settings({"task": own.task}, settings)
     changed = {name: getattr(asked, name) for name in settings if getattr(asked, name) != getattr(own, name)}
     refused = [f"{name}={changed[name]} (the run has {getattr(own, name)})" for name in changed if name not in STEERING]
     if refused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from os import PathLike
@@ -19,6 +19,7 @@ from tinylm.formats import (
     GenerationConfig,
     Pooling,
     open_model,
+    read_card,
     read_generation_config,
     read_pooling,
     save_model,
@@ -26,6 +27,7 @@ from tinylm.formats import (
 from tinylm.inference import (
     Candidate,
     ChatGenerator,
+    fill_masks,
     log_probabilities,
     next_logits,
     probabilities,
@@ -64,15 +66,20 @@ class LM(ChatGenerator):
         get_tokenizer: Callable[[], Tokenizer],
         get_pooling: Callable[[], Pooling] = Pooling,
         get_generation_config: Callable[[], GenerationConfig] = GenerationConfig,
+        get_card: Callable[[], Mapping[str, Any]] = dict,
     ):
         self._get_model, self._get_tokenizer = get_model, get_tokenizer
-        self._get_pooling, self._get_generation_config = get_pooling, get_generation_config
+        self._get_pooling, self._get_generation_config, self._get_card = get_pooling, get_generation_config, get_card
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> LM:
         """Open a model: see `load`."""
         source = open_model(path)
-        read = partial(read_pooling, source.path), partial(read_generation_config, source)
+        read = (
+            partial(read_pooling, source.path),
+            partial(read_generation_config, source),
+            partial(read_card, source.path),
+        )
         return cls(source.build, source.tokenizer, *read)
 
     @cached_property
@@ -95,9 +102,14 @@ class LM(ChatGenerator):
         """The tokens that begin and end a text, read when first asked for."""
         return self._get_generation_config()
 
+    @cached_property
+    def task(self) -> Mapping[str, Any]:
+        """What tinylm trained the model for: the "name" of the task, and what using it needs; {} if not known."""
+        return self._get_card().get("task", {})
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Write a model folder."""
-        save_model(folder, self.model, self.tokenizer, generation=self.generation_config.settings)
+        save_model(folder, self.model, self.tokenizer, self._get_card(), generation=self.generation_config.settings)
 
     def logits(
         self,
@@ -144,6 +156,13 @@ class LM(ChatGenerator):
         p = probabilities(next_logits(self._causal, ids[begin:]))
         best = np.argsort(-p, kind="stable")[:k]
         return [Candidate(int(i), self.tokenizer.token(int(i)), float(p[i])) for i in best]
+
+    def fill(self, text: str, k: int = 5) -> list[list[Candidate]]:
+        """For each masked token of a text ("The [MASK] sat.") the k likeliest tokens: id, text, and probability.
+
+        Raises TinylmError for a model that predicts no masked tokens, or a text without one.
+        """
+        return fill_masks(self.model, self.tokenizer, text, k)
 
     def score(self, text: str) -> Score:
         """The probability of a text, token by token."""

@@ -26,7 +26,7 @@ def read_events(folder: Path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_curves_and_samples_are_those_of_the_run_also_after_a_resume(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tinylm.tasks.building.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "text.txt").write_text("the cat *sat* on <b>the mat</b>. " * 60, encoding="utf-8")
 
     def interrupt(trainer: Trainer, result: StepResult) -> None:

@@ -34,7 +34,9 @@ class ReadingBar:
             self._bar = None
 
 
+# What is shown of a validation beside its loss: the bits of language modelling, the scores of other tasks.
 BITS = {"val_bits_per_token": "bits per token", "val_bits_per_byte": "bits per byte"}
+SCORES = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}
 
 
 class ProgressBar:
@@ -59,8 +61,11 @@ class ProgressBar:
         self._bar.update()
         if "val_loss" in result.metrics:
             best = "  (best)" if trainer.memory.get("best_step") == result.step else ""
-            bits = [f"{result.metrics[name]:.3f} {words}" for name, words in BITS.items() if name in result.metrics]
-            self.say(f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}, {', '.join(bits)}{best}")
+            shown = BITS if BITS.keys() & result.metrics.keys() else SCORES
+            values = [
+                f", {result.metrics[name]:.3f} {words}" for name, words in shown.items() if name in result.metrics
+            ]
+            self.say(f"step {result.step}: validation loss {result.metrics['val_loss']:.4f}{''.join(values)}{best}")
 
     def say(self, message: str) -> None:
         """Print a line without breaking the bar."""

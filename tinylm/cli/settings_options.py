@@ -9,6 +9,9 @@ from tinylm.errors import TinylmError
 
 __all__ = ["add_settings_options", "read_settings", "repeat_options"]
 
+# The settings that have an option of their own.
+NAMED = ("task", "init", "model", "tokenizer", "vocab_size", "precision", "seed", "text_column", "weights", "strict")
+
 
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
@@ -18,13 +21,14 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
     )
     parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
-    families = ("gpt2", "llama", "gpt_neox", "lstm", "gru")
-    parser.add_argument("--model", choices=families, help="the family; gpt2 unless the preset says so")
-    parser.add_argument("--preset", metavar="NAME", help="default, nanogpt-cpu, lstm or gru: settings to start from")
+    parser.add_argument("--task", metavar="NAME", help="what is learnt: language-modelling unless given, masked")
+    parser.add_argument("--init", metavar="MODEL", help="begin with this model: a folder, a .gguf or .npz, owner/name")
+    parser.add_argument("--model", metavar="FAMILY", help="of a new model: gpt2, llama, gpt_neox, lstm, gru, bert, t5")
+    parser.add_argument("--preset", metavar="NAME", help="settings to start from: default, nanogpt-cpu, lstm or gru")
     parser.add_argument(
         "--tokenizer",
         metavar="KIND",
-        help="what a token is: chars (unless said otherwise), bytes, bpe, unigram or wordpiece; or where a tokenizer "
+        help="what a token is: chars (for writing), bytes, bpe, unigram or wordpiece; or where a tokenizer "
         "lies that is used again: a tokenizer.json, a model folder, a run folder",
     )
     parser.add_argument(
@@ -48,8 +52,8 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
 def repeat_options(options: argparse.Namespace) -> list[str]:
     """The words of a command line that choose the same data and settings again."""
     words = list(options.data)
-    for name in ("text_column", "weights", "model", "preset", "tokenizer", "vocab_size", "precision", "config", "seed"):
-        if getattr(options, name) is not None:
+    for name in (*NAMED, "preset", "config"):
+        if name != "strict" and getattr(options, name) is not None:
             words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     if options.strict:
         words.append("--strict")
@@ -60,14 +64,15 @@ def repeat_options(options: argparse.Namespace) -> list[str]:
 
 def read_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Later ones override earlier ones: the file, --set, and the options with a name of their own."""
-    from tinylm.tasks import LEARNT, parse_assignments, read_settings_file
+    from tinylm.tasks import LEARNT, find_task, parse_assignments, read_settings_file
 
     settings: dict[str, Any] = read_settings_file(options.config) if options.config else {}
     settings |= parse_assignments(options.assignments)
-    for name in ("model", "tokenizer", "vocab_size", "precision", "seed", "text_column", "weights", "strict"):
+    for name in NAMED:
         if getattr(options, name) is not None:
             settings[name] = getattr(options, name)
-    if options.vocab_size is not None and settings.get("tokenizer") not in LEARNT:
+    usual = find_task(settings["task"]).settings_class.tokenizer if "task" in settings else None
+    if options.vocab_size is not None and settings.get("tokenizer", usual) not in LEARNT:
         kinds = ", ".join(LEARNT)
         raise TinylmError(f"--vocab-size belongs to --tokenizer {kinds}: other tokenizers have the size that they have")
     return settings

@@ -4,7 +4,7 @@
     model.safetensors       the weights, with Hugging Face's names and layouts; several files where they are large
     tokenizer.json          the tokenizer
     generation_config.json  the special tokens, and what else it said of how texts are generated
-    tinylm.json             where the model comes from: data, command, versions, metrics
+    tinylm.json             where the model comes from: data, command, versions; the task that it was trained for
 
 Weights are memory-mapped: opening a folder reads only what is used. There is no pickle anywhere.
 """
@@ -35,12 +35,14 @@ __all__ = [
     "load_model",
     "model_settings",
     "open_folder",
+    "read_card",
     "read_model_config",
     "save_folder",
     "save_model",
     "write_description",
 ]
 
+CARD = "tinylm.json"
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 PICKLES = ("pytorch_model.bin", "*.pt", "*.bin", "*.pth", "*.ckpt")
 
@@ -104,7 +106,7 @@ def write_description(
     special = {name: settings[name] for name in SPECIAL_TOKENS if settings.get(name) is not None}
     _write_json(path / "config.json", settings)
     _write_json(path / GENERATION_CONFIG, special | dict(generation or {}))
-    _write_json(path / "tinylm.json", dict(provenance or {}))
+    _write_json(path / CARD, dict(provenance or {}))
     if tokenizer is not None:
         tokenizer.save(path)
 
@@ -143,6 +145,20 @@ def read_model_config(folder: str | PathLike[str]) -> dict[str, Any]:
         known = ", ".join(FAMILIES)
         raise FileFormatError(config, f"model_type is {settings.get('model_type')!r}; supported: {known}")
     return settings
+
+
+def read_card(folder: str | PathLike[str]) -> dict[str, Any]:
+    """What tinylm.json says: where the model comes from, and under "task" what it was trained for; {} without one.
+
+    Raises FileFormatError where it is malformed.
+    """
+    file = Path(folder) / CARD
+    if not file.is_file():
+        return {}
+    card = read_json(file)
+    if not isinstance(card, dict) or not isinstance(card.get("task", {}), dict):
+        raise FileFormatError(file, "expected an object, and of its task, if it names one, another")
+    return card
 
 
 def _missing_weights(path: Path) -> str:

@@ -132,6 +132,25 @@ class ModelSource:
         except TinylmError as error:
             raise FileFormatError(self.weights_path, str(error)) from None
 
+    def build_into(self, model: Model) -> tuple[Model, list[str]]:
+        """Give a model of this family, with another head, the weights that are here; as `build`.
+
+        Returns it, and the tensors of its head that are not here, or in another shape: those keep what they have.
+        """
+        self.checked_tensors(self.empty_model())  # what it says it is, it must be
+        there = {model.full_name(name): name for name in self.tensors}
+        there |= {name: there[copy] for copy, name in model.copies.items() if copy in there and name not in there}
+        shapes, state = _expected_shapes(model), model.state_dict()
+        new: list[str] = []
+        for name, stored in model.folder_names().items():
+            if all(part in there and self.tensors.stored(there[part]).shape == shapes[part] for part in stored.names):
+                state[name] = stored.join([self.tensors[there[part]] for part in stored.names])
+            elif name.startswith("head."):
+                new += stored.names
+            else:
+                raise FileFormatError(self.weights_path, f"{', '.join(stored.names)} is missing, or of another shape")
+        return model.load_state_dict(state), new
+
 
 def _expected_shapes(model: Model) -> dict[str, tuple[int, ...]]:
     """For each tensor of a folder the shape that the model's parameter needs."""

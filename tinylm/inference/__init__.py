@@ -4,6 +4,7 @@ from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .generation import first_ids, generate, log_probabilities, next_logits
 from .logits import log_softmax, probabilities
+from .masked import fill_masks, masked_logits
 from .reading import Reader, window_start
 from .sampling import Sampler, Sampling
 from .sentence_vectors import sentence_vectors
@@ -29,10 +30,12 @@ __all__ = [
     "TokenScore",
     "Usage",
     "Writer",
+    "fill_masks",
     "first_ids",
     "generate",
     "log_probabilities",
     "log_softmax",
+    "masked_logits",
     "next_logits",
     "probabilities",
     "score_token",

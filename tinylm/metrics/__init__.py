@@ -4,6 +4,7 @@ from .answers import answers, best_no_answer_threshold, normalize_answer
 from .bleu import bleu
 from .chrf import chrf
 from .classification import LabelScores, classification, confusion_matrix, label_scores, multilabel
+from .direction import higher_is_better
 from .language import LanguageMetrics
 from .probabilities import area_under_curve, brier_score, calibration_error, log_loss
 from .rouge import english_words, rouge, stemmed_words, unicode_words
@@ -27,6 +28,7 @@ __all__ = [
     "confusion_matrix",
     "correlation",
     "english_words",
+    "higher_is_better",
     "label_scores",
     "log_loss",
     "multilabel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from tinylm.errors import TinylmError
 from tinylm.nn import Initializer, Module
@@ -31,6 +31,11 @@ class Model(Module):
     copies: ClassVar[Mapping[str, str]] = MappingProxyType({})
     skipped: tuple[str, ...] = ()
     config: Any
+    # Whether training computes each block again in the backward pass instead of keeping what lies inside it
+    # (`tinylm.autograd.checkpoint`): less memory, more time, the same bits. None where a family cannot.
+    gradient_checkpointing: bool | None = None
+    # What its models end in where nothing else is said: what they predict.
+    main_head: ClassVar[str] = "language"
 
     def __init__(self, config: Any, init: Initializer):
         self.config = config
@@ -44,7 +49,20 @@ class Model(Module):
         return stored
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Self:
+    def architectures(cls) -> dict[str, str]:
+        """What config.json calls a model of this family, by what it ends in: "language", "classification", ..."""
+        return {cls.main_head: cls.architecture}
+
+    @classmethod
+    def architecture_with(cls, head: str) -> str:
+        """The name for a head. Raises TinylmError where the family has no such head."""
+        names = cls.architectures()
+        if head not in names:
+            raise TinylmError(f"{cls.model_type} models have no head for {head!r}, only for {', '.join(names)}")
+        return names[head]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Model:
         """A model from the settings of a config.json. Raises TinylmError for what is missing, wrong or unsupported."""
         return cls(cls.read_config(settings), init)
 

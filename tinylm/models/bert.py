@@ -216,9 +216,13 @@ class Bert(Encoder):
         return names if self.head is None or names.startswith(self.head_names) else self.prefix + names
 
     @classmethod
+    def architectures(cls) -> dict[str, str]:
+        return {kind: cls.family + suffix for kind, suffix in SUFFIXES.items()}
+
+    @classmethod
     def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Bert:
         architecture = (settings.get("architectures") or [f"{cls.family}Model"])[0]
-        kinds = {cls.family + suffix: kind for kind, suffix in SUFFIXES.items()}
+        kinds = {name: kind for kind, name in cls.architectures().items()}
         if architecture not in kinds:
             raise TinylmError(f"the architecture {architecture!r} is not supported, only {', '.join(kinds)}")
         count = settings.get("num_labels")

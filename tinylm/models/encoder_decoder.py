@@ -62,6 +62,7 @@ class EncoderDecoder(Model):
     Source: Sutskever et al. 2014, arXiv:1409.3215; Vaswani et al. 2017, arXiv:1706.03762.
     """
 
+    main_head = "conditional"  # on a source text
     encoder: Stack
     decoder: Stack
 

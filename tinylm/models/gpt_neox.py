@@ -27,6 +27,7 @@ from tinylm.nn import (
 )
 
 from .activations import ACTIVATIONS
+from .base import Model
 from .causal_transformer import CausalTransformer
 from .config import check_activation, check_divides, check_positive, check_rates, flat_rope_settings
 from .stored import Stored, stored_names
@@ -115,7 +116,7 @@ class GPTNeoX(CausalTransformer):
         return "embed_out.weight" if stored == "lm_head.weight" else stored  # as transformers 5 calls it
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> GPTNeoX:
+    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Model:
         names = {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}
         return super().from_settings(flat_rope_settings(settings, names), init)
 

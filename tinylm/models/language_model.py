@@ -38,10 +38,6 @@ def _saves_memory(rows: int, vocabulary: int, width: int) -> bool:
 class CausalLanguageModel(Model):
     """Predicts each token from those before it. Subclasses define `hidden`, `head_weight` and `new_cache`."""
 
-    # Whether training computes each block again in the backward pass instead of keeping what lies inside it
-    # (`tinylm.autograd.checkpoint`): less memory, more time, the same bits. None where a family cannot.
-    gradient_checkpointing: bool | None = None
-
     @property
     def context(self) -> int | None:
         """How many tokens the model can look at; None where there is no limit."""

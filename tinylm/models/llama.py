@@ -24,6 +24,7 @@ from tinylm.nn import (
     TransformerBlock,
 )
 
+from .base import Model
 from .causal_transformer import CausalTransformer
 from .config import check_divides, check_positive, flat_rope_settings
 from .stored import Stored, stored_names
@@ -159,7 +160,7 @@ class Llama(CausalTransformer):
         return stored_names(self, NAMES)
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Llama:
+    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Model:
         return super().from_settings(flat_rope_settings(settings), init)
 
 

@@ -60,6 +60,8 @@ def muon_with_adamw(
     inside = hidden_matrices(model)
     ids = {id(p) for p in inside}
     others = parameter_groups((p for p in model.parameters() if id(p) not in ids), weight_decay)
+    if not inside:
+        return AdamW(others, betas=betas, eps=eps)
     muon = Muon([ParameterGroup(inside, weight_decay=weight_decay)], momentum=betas[0])
     return Combined([muon, AdamW(others, betas=betas, eps=eps)]) if others else muon
 

@@ -1,22 +1,26 @@
 """Tasks, and the way from settings to a trained model: floor 6."""
 
-from .building import build_model
+from .building import build_trainer
 from .continued import ContinuedLanguageModelling
-from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, Source, evaluate_split
+from .initial import continue_model, freeze, prepare_model
+from .kind import TaskKind
+from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, evaluate_split
 from .learning_rate import find_learning_rate
+from .new_models import new_model
 from .settings import (
     OPTIMIZER_SETTINGS,
-    PRESETS,
     STEERING,
     TOKENIZERS,
     TrainSettings,
     parse_assignments,
     read_settings_file,
-    resolve_settings,
     settings_to_json,
 )
+from .table import TASKS, choose_settings, find_task, resolve_settings
+from .text import Source, TextKind, TextSettings, load_sources
 from .tokenizers import LEARNT, build_tokenizer, find_tokenizer
-from .training import TrainedRun, resume_settings, train_language_model
+from .training import TrainedRun, resume_settings, run_training
+from .writing import PRESETS, Writing, WritingSettings
 
 __all__ = [
     "EVALUATION_CONTEXT",
@@ -24,21 +28,34 @@ __all__ = [
     "OPTIMIZER_SETTINGS",
     "PRESETS",
     "STEERING",
+    "TASKS",
     "TOKENIZERS",
     "ContinuedLanguageModelling",
     "LanguageModelling",
     "Source",
+    "TaskKind",
+    "TextKind",
+    "TextSettings",
     "TrainSettings",
     "TrainedRun",
-    "build_model",
+    "Writing",
+    "WritingSettings",
     "build_tokenizer",
+    "build_trainer",
+    "choose_settings",
+    "continue_model",
     "evaluate_split",
     "find_learning_rate",
+    "find_task",
     "find_tokenizer",
+    "freeze",
+    "load_sources",
+    "new_model",
     "parse_assignments",
+    "prepare_model",
     "read_settings_file",
     "resolve_settings",
     "resume_settings",
+    "run_training",
     "settings_to_json",
-    "train_language_model",
 ]

@@ -13,7 +13,8 @@ from tinylm.errors import TinylmError
 from tinylm.models import CausalLanguageModel
 from tinylm.models.recurrent import StateCache
 
-from .language_modelling import EVALUATION_CONTEXT, Batch, LanguageModelling, Source
+from .language_modelling import EVALUATION_CONTEXT, Batch, LanguageModelling
+from .text import Source
 
 __all__ = ["ContinuedLanguageModelling"]
 

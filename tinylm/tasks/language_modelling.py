@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
-from tinylm.data import (
-    Batches,
-    Corpus,
-    LanguageModelBatches,
-    MixedBatches,
-    PackedBatches,
-    Progress,
-    TokenSplit,
-    tokenize_corpus,
-)
-from tinylm.errors import TinylmError
+from tinylm.data import Batches, LanguageModelBatches, PackedBatches, TokenSplit
 from tinylm.metrics import LanguageMetrics
 from tinylm.models import CausalLanguageModel
-from tinylm.text import Tokenizer
 
-from .settings import TrainSettings
+from .text import Source, draw_batches
 
-__all__ = ["EVALUATION_CONTEXT", "LanguageModelling", "Source", "evaluate_split"]
+__all__ = ["EVALUATION_CONTEXT", "PACKINGS", "LanguageModelling", "evaluate_split"]
 
 Batch = tuple[Any, ...]  # ids and targets, (B, T) each
 
@@ -36,19 +23,6 @@ PACKINGS: dict[str, Callable[..., Batches]] = {"stream": LanguageModelBatches, "
 EVALUATION_LOGITS = 1 << 24
 # The window, in tokens, of a model that could look at any number.
 EVALUATION_CONTEXT = 512
-
-
-@dataclass(frozen=True)
-class Source:
-    """A text that is trained on, the share of it that is held out, and how often its turn comes.
-
-    name: for messages and metrics; weight: of its rows among those of all sources.
-    """
-
-    name: str
-    train: TokenSplit
-    validation: TokenSplit
-    weight: float = 1.0
 
 
 class LanguageModelling:
@@ -71,52 +45,15 @@ class LanguageModelling:
         self.batch_size, self.context, self.label_smoothing = batch_size, context, label_smoothing
         self.evaluation_context = context
         self.sources = tuple(sources)
-        batches = [self._batches_of(source, packing, seed) for source in sources]
-        self.messages = [found.summary() for found in batches if isinstance(found, PackedBatches)]
-        weights = [source.weight for source in sources]
-        self._batches: Batches = (
-            batches[0] if len(batches) == 1 else MixedBatches(batches, weights, batch_size=batch_size, seed=seed)
+        self._batches, each = draw_batches(
+            sources, PACKINGS[packing], batch_size=batch_size, context=context, seed=seed
         )
-
-    @classmethod
-    def load(
-        cls,
-        corpora: Sequence[Corpus],
-        tokenizer: Tokenizer,
-        settings: TrainSettings,
-        cache: Path | None = None,
-        *,
-        progress: Progress | None = None,
-    ) -> LanguageModelling:
-        """The task on corpora, a source each: their tokens, from the cache or made now, the last share held out."""
-        sources = []
-        for corpus, weight in zip(corpora, settings.weights or [1.0], strict=True):
-            tokens = tokenize_corpus(corpus, tokenizer, cache, workers=settings.workers, progress=progress)
-            sources.append(Source(corpus.name, *tokens.split(settings.validation), weight))
-        return cls(
-            sources,
-            batch_size=settings.batch_size,
-            context=settings.context,
-            seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
-            packing=settings.packing,
-        )
+        self.messages = [found.summary() for found in each if isinstance(found, PackedBatches)]
 
     @property
     def begins_documents(self) -> bool:
         """Whether a document begins somewhere in what is trained on, so that a model learns how one does."""
         return any(s.train.ends is not None and (s.train.ends < len(s.train)).any() for s in self.sources)
-
-    def _batches_of(self, source: Source, packing: str, seed: int) -> Batches:
-        try:
-            return PACKINGS[packing](source.train, batch_size=self.batch_size, context=self.context, seed=seed)
-        except TinylmError as error:
-            raise TinylmError(f"{source.name}: {error}") from None
-
-    @property
-    def n_tokens(self) -> int:
-        """The tokens of all sources, for training and validation."""
-        return sum(len(source.train) + len(source.validation) for source in self.sources)
 
     def batch(self, step: int, rows: slice) -> Batch:
         return self._batches.train_batch(step, rows)

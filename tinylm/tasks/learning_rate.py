@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from tinylm.data import Progress
 from tinylm.training import Callback, RangeTest, range_test
 
-from .building import build_model, build_task, build_trainer, read_corpora
+from .building import build_trainer
+from .initial import prepare_model
 from .settings import TrainSettings
-from .tokenizers import build_tokenizer
+from .table import find_task
 
 __all__ = ["find_learning_rate"]
 
@@ -24,10 +25,11 @@ def find_learning_rate(
     notify: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
 ) -> RangeTest:
-    """The learning-rate range test for a new model with these settings; nothing is kept. See `range_test`."""
-    corpus, sources = read_corpora(settings, notify=notify, progress=progress)
-    tokenizer = build_tokenizer(settings, corpus, notify=notify)
-    task = build_task(settings, sources, tokenizer, progress=progress)
-    trainer = build_trainer(settings, build_model(settings, tokenizer), task, notify=notify)
+    """The learning-rate range test for a model with these settings; nothing is kept. See `range_test`."""
+    kind = find_task(settings.task)(settings, notify=notify, progress=progress)
+    tokenizer = kind.build_tokenizer()
+    task, model = kind.load(tokenizer), kind.build_model(tokenizer)
+    prepare_model(model, settings)
+    trainer = build_trainer(settings, model, task, notify=notify)
     trainer.callbacks += callbacks
     return range_test(trainer, lowest=lowest, highest=highest, steps=steps)

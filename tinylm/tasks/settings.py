@@ -1,4 +1,4 @@
-"""The settings of a training run: their names, defaults, presets, and how a user's wishes are read."""
+"""The settings of a training run: their names, defaults, and how a user's wishes are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tinylm.errors import FileFormatError, TinylmError, nearest
 from tinylm.files import read_json
@@ -19,14 +19,18 @@ from tinylm.optim import DECAY_SHAPES, OPTIMIZERS, SCHEDULES
 from tinylm_kernels import PRECISIONS
 
 __all__ = [
+    "INFINITY",
+    "OF_NEW_MODELS",
     "OPTIMIZER_SETTINGS",
-    "PRESETS",
+    "RECURRENT",
     "STEERING",
     "TOKENIZERS",
     "TrainSettings",
+    "check_choice",
+    "check_range",
     "parse_assignments",
+    "read_settings",
     "read_settings_file",
-    "resolve_settings",
     "settings_to_json",
 ]
 
@@ -39,12 +43,17 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
     ("patience divergence seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
     ("warmup decay_share validation dropout beta1 beta2 ema label_smoothing", 0, 1),
-    ("workers kv_heads", 0, INFINITY),
+    ("kv_heads", 0, INFINITY),
 )
 
 
-TRANSFORMERS = ("gpt2", "llama", "gpt_neox")
 RECURRENT = ("lstm", "gru")  # the models with a state instead of a context
+
+# What a model brings along that a run begins with (`init`): these belong to new ones.
+OF_NEW_MODELS = (
+    *("model", "tokenizer", "vocab_size", "layers", "width", "heads", "kv_heads", "embedding", "dropout"),
+    *("variational_dropout", "tie_embeddings", "initial_std"),
+)
 
 # Settings that may differ when a run is continued: they steer it, and everything saved fits the others as well.
 STEERING = ("learning_rate", "final_learning_rate", "clip", "divergence")
@@ -52,20 +61,24 @@ STEERING = ("learning_rate", "final_learning_rate", "clip", "divergence")
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything that a run depends on. The same settings, data and machine give the same bits."""
+    """What the runs of all tasks depend on; each task adds its own. The same settings, data and machine: the same bits.
 
-    task: str = "language-modelling"
-    data: tuple[str, ...] = ()  # text files, folders and patterns; the built-in text where empty
+    models: the families that can be chosen for a new model.
+    """
+
+    models: ClassVar[tuple[str, ...]] = ()
+
+    task: str = ""
+    data: tuple[str, ...] = ()  # files, folders and patterns
     text_column: str = "text"  # the field or column of JSON Lines, CSV and Parquet that is the text
     strict: bool = False  # a record that cannot be used ends the run, where else it is skipped and counted
     deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
-    weights: tuple[float, ...] = ()  # one for each of `data`, how often a row is of it; all are one text where empty
-    packing: str = "stream"  # windows anywhere in the text, or of whole documents
-    workers: int = 0  # processes that tokenize large data; 0 for as many as help
+    init: str = ""  # the model to begin with, wherever `tinylm.load` opens one; a new one where empty
+    freeze: tuple[str, ...] = ()  # parts of the model that are not trained, as patterns of their names
     tokenizer: str = "chars"  # of TOKENIZERS, or where one lies: a tokenizer.json, a model or run folder
     vocab_size: int = 2048  # tokens that bpe, unigram and wordpiece learn, at most
     validation: float = 0.1  # the last share of the text, held out
-    model: str = "gpt2"  # gpt2, llama, gpt_neox, lstm or gru
+    model: str = "gpt2"  # the family
     context: int = 64  # tokens in a window
     layers: int = 4
     width: int = 128  # channels of the Transformer; hidden size of a recurrent model
@@ -74,7 +87,6 @@ class TrainSettings:
     embedding: int = 128  # size of a recurrent model's embedding
     dropout: float = 0.0
     variational_dropout: bool = False  # of recurrent models: one mask for all steps of a row
-    carry_state: bool = False  # of recurrent models: each step goes on in the text, and from the state, of the last
     tie_embeddings: bool = True  # the output projection is the embedding, where their sizes agree
     initial_std: float = 0.05  # of the first weights; of recurrent models, 1 / sqrt(size) instead
     steps: int = 2500
@@ -105,27 +117,19 @@ class TrainSettings:
     patience: int = 0  # validations without a better one before the run stops; 0 never stops early
 
     def __post_init__(self) -> None:
-        _check_choice("task", self.task, ("language-modelling",))
-        _check_choice("packing", self.packing, ("stream", "documents"))
-        if self.weights and (len(self.weights) != len(self.data) or min(self.weights) <= 0):
-            raise TinylmError(f"weights is {self.weights}, expected a positive number for each of {self.data}")
-        _check_choice("model", self.model, (*TRANSFORMERS, *RECURRENT))
-        _check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
-        _check_choice("precision", self.precision, PRECISIONS)
-        _check_choice("schedule", self.schedule, tuple(SCHEDULES))
-        _check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
-        _check_choice("track", self.track, ("none", "tensorboard"))
+        if not self.init:
+            check_choice("model", self.model, self.models)
+        check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("schedule", self.schedule, tuple(SCHEDULES))
+        check_choice("decay_shape", self.decay_shape, tuple(DECAY_SHAPES))
+        check_choice("track", self.track, ("none", "tensorboard"))
         for names, low, end in RANGES:
             for name in names.split():
-                _check_range(name, getattr(self, name), low, end)
-        for name in ("variational_dropout", "carry_state"):
-            if getattr(self, name) and self.model not in RECURRENT:
-                raise TinylmError(f"{name} is for {' and '.join(RECURRENT)}; model is {self.model!r}")
-        if self.carry_state and (self.packing != "stream" or self.weights):
-            raise TinylmError(
-                "carry_state reads one text in its order: it goes with packing=stream and without weights"
-            )
-        if self.model in TRANSFORMERS and self.width % self.heads:
+                check_range(name, getattr(self, name), low, end)
+        if self.variational_dropout and self.model not in RECURRENT:
+            raise TinylmError(f"variational_dropout is for {' and '.join(RECURRENT)}; model is {self.model!r}")
+        if self.model not in RECURRENT and self.width % self.heads:
             raise TinylmError(f"width={self.width} does not divide into heads={self.heads}")
         if self.kv_heads and (self.model != "llama" or self.heads % self.kv_heads):
             raise TinylmError(f"kv_heads={self.kv_heads} is for llama, and divides heads={self.heads}")
@@ -136,54 +140,17 @@ class TrainSettings:
         return round(self.warmup * self.steps)
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise TinylmError for a value that is not among the choices."""
     if value not in choices:
         raise TinylmError(f"{name} is {value!r}{nearest(value, choices)}")
 
 
-def _check_range(name: str, value: float, low: float, end: float) -> None:
+def check_range(name: str, value: float, low: float, end: float) -> None:
+    """Raise TinylmError for a value outside low <= value < end."""
     if not low <= value < end:
         limits = f"at least {low}" if end == INFINITY else f"{low} <= {name} < {end}"
         raise TinylmError(f"{name} is {value}, expected {limits}")
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # The main job: the best text that two cores learn in about two minutes.
-    "default": {},
-    # nanoGPT's configuration for CPUs, for a comparison line by line.
-    "nanogpt-cpu": {
-        "context": 64,
-        "batch_size": 12,
-        "layers": 4,
-        "heads": 4,
-        "width": 128,
-        "steps": 2000,
-        "dropout": 0.0,
-        "initial_std": 0.02,
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-4,
-        "warmup": 0.05,  # 100 steps
-        "beta1": 0.9,
-        "beta2": 0.99,
-        "weight_decay": 0.1,
-        "clip": 1.0,
-        "validation": 0.1,
-    },
-    "lstm": {
-        "model": "lstm",
-        "layers": 2,
-        "width": 256,
-        "embedding": 128,
-        "tie_embeddings": False,
-        "context": 64,
-        "batch_size": 32,
-        "steps": 1000,
-        "learning_rate": 3e-3,
-        "final_learning_rate": 3e-4,
-        "weight_decay": 0.0,
-    },
-}
-PRESETS["gru"] = {**PRESETS["lstm"], "model": "gru"}
 
 
 # What an optimizer brings along: stronger than a preset, weaker than what the user says. Rates and decays are the best
@@ -199,25 +166,27 @@ OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def resolve_settings(*layers: Mapping[str, Any]) -> TrainSettings:
+def read_settings(kind: type[TrainSettings], layers: Iterable[Mapping[str, Any]]) -> TrainSettings:
     """The settings after each layer has overridden those before it; texts are read as what the setting is.
 
     Raises TinylmError for a name that does not exist, with the nearest that does, and for a value that does not fit.
     """
-    hints = typing.get_type_hints(TrainSettings)
+    types_ = typing.get_type_hints(kind)
+    hints = {field.name: types_[field.name] for field in dataclasses.fields(kind)}
     chosen: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             if name not in hints:
                 raise TinylmError(f"unknown setting {name!r}{nearest(name, hints)}")
             chosen[name] = _read_value(name, value, hints[name])
-    return TrainSettings(**chosen)
+    return kind(**chosen)
 
 
 def _read_value(name: str, value: Any, hint: Any) -> Any:
     if isinstance(hint, types.GenericAlias):
         kind = typing.get_args(hint)[0]
-        values = value if isinstance(value, list | tuple) else (value,) if kind is str else str(value).split(",")
+        # The name of a file may hold a comma.
+        values = value if isinstance(value, list | tuple) else (value,) if name == "data" else str(value).split(",")
         return tuple(str(item) if kind is str else _read_value(name, item, kind) for item in values)
     try:
         if hint is str and isinstance(value, PathLike):
@@ -267,5 +236,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def settings_to_json(settings: TrainSettings) -> dict[str, Any]:
-    """What `resolve_settings` reads back."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    """What `resolve_settings` reads back; without what an `init` brings along."""
+    fields = json.loads(json.dumps(dataclasses.asdict(settings)))
+    left_out = [name for name in OF_NEW_MODELS if name != "model"] if settings.init else []
+    return {name: value for name, value in fields.items() if name not in left_out}

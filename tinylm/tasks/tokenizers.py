@@ -23,7 +23,7 @@ from tinylm.text import (
 
 from .settings import TOKENIZERS, TrainSettings
 
-__all__ = ["LEARNT", "build_tokenizer", "find_tokenizer", "resume_tokenizer"]
+__all__ = ["LEARNT", "build_tokenizer", "find_tokenizer"]
 
 # What learns a vocabulary of a size that is asked for, and what stands between two documents meanwhile.
 LEARNT: dict[str, tuple[Callable[[Iterable[str], int], Tokenizer], str]] = {
@@ -81,10 +81,3 @@ def find_tokenizer(path: str | PathLike[str]) -> Tokenizer:
         raise TinylmError(
             f"tokenizer is {str(path)!r}: neither one of {names} nor a file or folder that exists"
         ) from None
-
-
-def resume_tokenizer(folder: str | PathLike[str], settings: TrainSettings, corpus: Corpus) -> Tokenizer:
-    """The tokenizer that a run began with: it wrote it down, unless it was stopped before its first step."""
-    if (Path(folder) / "tokenizer.json").exists():
-        return load_tokenizer(folder)
-    return build_tokenizer(settings, corpus)

@@ -10,13 +10,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tinylm.data import Corpus, Progress
+from tinylm.data import Progress
 from tinylm.errors import DivergedError, TinylmError
 from tinylm.extras import import_extra
 from tinylm.formats import save_model
-from tinylm.inference import Sampler, first_ids, generate
-from tinylm.models import CausalLanguageModel
-from tinylm.text import Tokenizer
+from tinylm.models import Model
+from tinylm.text import Tokenizer, load_tokenizer
 from tinylm.training import (
     Callback,
     Interrupts,
@@ -36,13 +35,13 @@ from tinylm.training import (
     write_samples,
 )
 
-from .building import build_model, build_task, build_trainer, read_corpora
-from .settings import TrainSettings, resolve_settings, settings_to_json
-from .tokenizers import build_tokenizer, resume_tokenizer
+from .building import build_trainer
+from .initial import prepare_model
+from .kind import TaskKind
+from .settings import TrainSettings, settings_to_json
+from .table import find_task, resolve_settings
 
-__all__ = ["TrainedRun", "resume_settings", "train_language_model"]
-
-SAMPLE_TOKENS = 300
+__all__ = ["TrainedRun", "resume_settings", "run_training"]
 
 
 @dataclass
@@ -50,8 +49,9 @@ class TrainedRun:
     """What a run left behind. folder: holds the best weights in best/; stopped: why it ended early, or None."""
 
     folder: Path
+    kind: TaskKind  # the task, on the data of the run
     tokenizer: Tokenizer
-    model: CausalLanguageModel  # as it was at the last step
+    model: Any  # as it was at the last step
     trainer: Trainer
     stopped: str | None
 
@@ -61,7 +61,7 @@ class TrainedRun:
         return next((m for m in RunFolder.open(self.folder).metrics() if m["step"] == best_step), {})
 
     def last_sample(self) -> str:
-        """What the model wrote when it was last asked, "" if it never was."""
+        """What the model did when it was last asked for a sample, "" if it never was."""
         samples = RunFolder.open(self.folder).read_samples()
         return samples[-1][1].strip() if samples else ""
 
@@ -71,7 +71,7 @@ class TrainedRun:
         return self.folder / "best"
 
 
-def train_language_model(
+def run_training(
     settings: TrainSettings,
     *,
     out: str | PathLike[str] | None = None,
@@ -80,7 +80,7 @@ def train_language_model(
     notify: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
 ) -> TrainedRun:
-    """Train a language model into a run folder, or continue the run in one.
+    """Train a model for the task of the settings into a run folder, or continue the run in one.
 
     out: the folder, a new one under runs/ where None. resume: a run folder; its settings must be these, but for
     STEERING.
@@ -89,42 +89,46 @@ def train_language_model(
     """
     if settings.track == "tensorboard":
         import_extra("tensorboardX", "track=tensorboard")  # or refused before anything is made
-    corpus, sources = read_corpora(settings, notify=notify, progress=progress)
-    begun = None if resume is None else _reopen(resume, corpus)
-    if begun is None:
-        tokenizer = build_tokenizer(settings, corpus, notify=notify, progress=progress)
-    else:
-        tokenizer = resume_tokenizer(begun.path, settings, corpus)
-    task = build_task(settings, sources, tokenizer, progress=progress)
-    model = build_model(settings, tokenizer, begins_documents=task.begins_documents)
+    kind = find_task(settings.task)(settings, notify=notify, progress=progress)
+    begun = None if resume is None else _reopen(resume, kind)
+    tokenizer = kind.build_tokenizer() if begun is None else _resume_tokenizer(begun, kind)
+    task = kind.load(tokenizer)
+    model = kind.build_model(tokenizer)
+    prepare_model(model, settings)
     trainer = build_trainer(settings, model, task, notify=notify)
-    run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=corpus.fingerprint())
+    run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=kind.fingerprint)
     if begun is None:
         tokenizer.save(run.path)
-    notify(
-        f"data: {corpus.name}, {task.n_tokens:,} tokens of {tokenizer.vocab_size} kinds; "
-        f"model: {settings.model}, {model.num_parameters():,} parameters"
-    )
-    for message in task.messages:
-        notify(message)
+    notify(f"data: {kind.describe(tokenizer)}; model: {settings.model}, {_size(model)}")
     with run.lock(), Interrupts() as interrupts, ExitStack() as stack:
         if begun is not None:
             _continue(settings, trainer, run, notify)
-        trainer.callbacks += _callbacks(settings, run, model, tokenizer, interrupts, stack)
+        trainer.callbacks += _callbacks(kind, run, model, tokenizer, interrupts, stack)
         trainer.callbacks += callbacks
         try:
             trainer.run()
         except DivergedError as error:
             raise _with_advice(error, settings, run, trainer) from None
         run.end("interrupted" if interrupts.requested else "finished", trainer.stopped or "")
-    return TrainedRun(run.path, tokenizer, model, trainer, trainer.stopped)
+    return TrainedRun(run.path, kind, tokenizer, model, trainer, trainer.stopped)
 
 
-def _reopen(folder: str | PathLike[str], corpus: Corpus) -> RunFolder:
+def _size(model: Model) -> str:
+    """How many parameters a model has, and how many of them are trained."""
+    total, trained = sum(parameter.size for parameter in model.parameters()), model.num_parameters()
+    return f"{total:,} parameters" + (f", {trained:,} of them trained" if trained < total else "")
+
+
+def _reopen(folder: str | PathLike[str], kind: TaskKind) -> RunFolder:
     run = RunFolder.open(folder)
-    if run.provenance.get("data_fingerprint") != corpus.fingerprint():
+    if run.provenance.get("data_fingerprint") != kind.fingerprint:
         raise TinylmError(f"{run.path}: the data have changed since this run began; start a new run instead")
     return run
+
+
+def _resume_tokenizer(run: RunFolder, kind: TaskKind) -> Tokenizer:
+    """The tokenizer that a run began with: it wrote it down, unless it was stopped before its first step."""
+    return load_tokenizer(run.path) if (run.path / "tokenizer.json").exists() else kind.build_tokenizer()
 
 
 def _continue(settings: TrainSettings, trainer: Trainer, run: RunFolder, notify: Callable[[str], None]) -> None:
@@ -152,20 +156,22 @@ def _with_advice(error: DivergedError, settings: TrainSettings, run: RunFolder, 
 
 
 def _callbacks(
-    settings: TrainSettings,
+    kind: TaskKind,
     run: RunFolder,
-    model: CausalLanguageModel,
+    model: Model,
     tokenizer: Tokenizer,
     interrupts: Interrupts,
     stack: ExitStack,
 ) -> list[Callback]:
     """In this order: each reads what those before it have put into the result. stack: closes what they hold open."""
-    chosen = [stop_on_interrupt(interrupts), validate(settings.validate_every)]
+    settings = kind.settings
+    chosen = [stop_on_interrupt(interrupts), validate(settings.validate_every, kind.metric)]
     if settings.patience:
         chosen.append(early_stopping(settings.patience))
-    save = partial(save_model, run.best, model, tokenizer, run.provenance)
+    card = {"task": {"name": kind.name, **kind.use()}, **run.provenance}
+    save = partial(save_model, run.best, model, tokenizer, card)
     boards = [stack.enter_context(TensorBoard(run.path / "tensorboard"))] if settings.track == "tensorboard" else []
-    sample = partial(sample_text, model, tokenizer, seed=settings.seed)
+    sample = partial(kind.sample, model, tokenizer)
     chosen += [
         save_best(save),
         write_samples([run.append_sample, *(board.add_sample for board in boards)], sample, settings.validate_every),
@@ -176,12 +182,6 @@ def _callbacks(
         chosen.append(stop_on_divergence(settings.divergence))
     chosen.append(save_checkpoints(run.checkpoints, settings.checkpoint_every))
     return chosen
-
-
-def sample_text(model: CausalLanguageModel, tokenizer: Tokenizer, *, seed: int) -> str:
-    """What the model writes from nothing, the same for the same weights and seed."""
-    choose, start = Sampler(temperature=0.8, seed=seed), first_ids(model, tokenizer)
-    return tokenizer.decode(list(generate(model, start, choose, max_tokens=SAMPLE_TOKENS, stop=model.end_ids)))
 
 
 def resume_settings(folder: str | PathLike[str]) -> TrainSettings:

@@ -8,6 +8,7 @@ from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .load import find_tokenizer_file, load_tokenizer, tokenizer_of_fields
 from .pipeline import Inputs, Padding, PipelineTokenizer, Truncation, Window
+from .special import find_special, require_special
 from .tokenizer_config import TokenizerConfig
 from .unigram_training import train_unigram
 from .wordpiece_training import train_wordpiece
@@ -26,9 +27,11 @@ __all__ = [
     "TokenizerConfig",
     "Truncation",
     "Window",
+    "find_special",
     "find_tokenizer_file",
     "from_gguf_fields",
     "load_tokenizer",
+    "require_special",
     "tokenizer_of_fields",
     "train_bpe",
     "train_unigram",

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tinylm.metrics import higher_is_better
+
 from .checkpoints import Checkpoint, save_checkpoint
 from .divergence import is_suspicious
 from .interrupts import Interrupts
@@ -37,16 +39,20 @@ def is_due(trainer: Trainer, every: int) -> bool:
     return trainer.step % every == 0 or trainer.step == trainer.steps
 
 
-def validate(every: int) -> Callback:
-    """Put the task's metrics into the result, as "val_loss" and so on; remember the best loss and where it was."""
+def validate(every: int, metric: str = "loss") -> Callback:
+    """Put the task's metrics into the result, as "val_loss" and so on; remember the best step by one of them.
+
+    metric: its name; which way it counts says `tinylm.metrics.higher_is_better`.
+    """
+    best, sign = f"best_val_{metric}", -1 if higher_is_better(metric) else 1
 
     def callback(trainer: Trainer, result: StepResult) -> None:
         if not is_due(trainer, every):
             return
         metrics = trainer.evaluate()
         result.metrics |= {f"val_{name}": value for name, value in metrics.items()}
-        if metrics and metrics["loss"] < trainer.memory.get("best_val_loss", float("inf")):
-            trainer.memory |= {"best_val_loss": metrics["loss"], "best_step": trainer.step}
+        if metrics and sign * metrics[metric] < sign * trainer.memory.get(best, sign * float("inf")):
+            trainer.memory |= {best: metrics[metric], "best_step": trainer.step}
 
     return callback
 
@@ -101,7 +107,7 @@ def metrics_record(trainer: Trainer, result: StepResult) -> dict[str, float]:
 
 
 def write_samples(writers: Sequence[Callable[[int, str], None]], sample: Callable[[], str], every: int) -> Callback:
-    """Hand what the model writes, with the step, to each writer, as often as it is validated."""
+    """Hand a sample of what the model does, with the step, to each writer, as often as it is validated."""
 
     def callback(trainer: Trainer, result: StepResult) -> None:
         if is_due(trainer, every):
@@ -109,7 +115,7 @@ def write_samples(writers: Sequence[Callable[[int, str], None]], sample: Callabl
             with trainer.averaged():
                 text = sample()
             trainer.model.train()
-            for write in writers:
+            for write in writers if text else ():
                 write(trainer.step, text)
 
     return callback

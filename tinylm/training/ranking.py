@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import TinylmError, nearest
+from ..metrics import higher_is_better
 from .run_folder import RunFolder
 
 __all__ = ["Ranking", "rank_runs"]
 
 # Settings that say on which text a run is validated, and in which tokens; with the fingerprint of the data.
 TEXT = ("task", "text_column", "strict", "deduplicate", "weights", "packing", "validation")
-TOKENS = ("tokenizer", "vocab_size")
+TOKENS = ("tokenizer", "vocab_size", "init")
 
 # A loss is for a token, and means another thing where tokens are others. This one is for a byte of the text.
 OF_THE_TEXT = "bits_per_byte"
-HIGHER_IS_BETTER = ("accuracy",)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _rank(runs: Sequence[RunFolder], metric: str | None) -> Ranking:
     if not entries:
         there = {name.removeprefix("val_") for run in runs for record in run.metrics() for name in record}
         raise TinylmError(f"no run has the metric {chosen!r}{nearest(chosen, sorted(there - {'step', 'seconds'}))}")
-    sign = -1 if chosen in HIGHER_IS_BETTER else 1
+    sign = -1 if higher_is_better(chosen) else 1
     return Ranking(chosen, sorted(entries, key=lambda entry: (sign * entry[0], entry[1], entry[2].path.name)))
 
 
@@ -62,7 +62,7 @@ def _best(run: RunFolder, metric: str) -> tuple[float, int] | None:
     """The best value and its step."""
     values = [(record.get(f"val_{metric}"), record.get("step")) for record in run.metrics()]
     found = [(value, step) for value, step in values if isinstance(value, int | float) and isinstance(step, int)]
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    sign = -1 if higher_is_better(metric) else 1
     return min(found, key=lambda pair: sign * pair[0], default=None)
 
 

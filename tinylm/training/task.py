@@ -15,8 +15,7 @@ __all__ = ["StatefulTask", "Task"]
 class Task(Protocol):
     """Where batches come from, what the loss is, and how well a model does.
 
-    batch_size: the rows of the global batch of one step. How a task is loaded from data is its own affair: each has a
-    `load` with the arguments it needs.
+    batch_size: the rows of the global batch of one step. How a task is loaded from data is its own affair.
     """
 
     batch_size: int
@@ -27,8 +26,8 @@ class Task(Protocol):
     def loss(self, model: Any, batch: Any) -> Tensor:
         """The mean loss over what counts in the batch, as a Tensor with a graph."""
 
-    def count(self, batch: Any) -> int:
-        """How much counts in the batch (targets, rows), which is its weight in a mean over batches."""
+    def count(self, batch: Any) -> float:
+        """How much counts in the batch (targets, rows, their weights): its own weight in a mean over batches."""
 
     def tokens(self, batch: Any) -> int:
         """How many tokens the model reads in the batch: the unit of speed."""

@@ -131,7 +131,7 @@ class Trainer:
         slices = [slice(first, end) for first, end in pairwise(edges)]
         batches = [self.task.batch(self.step, rows) for rows in slices]
         counts = [self.task.count(batch) for batch in batches]
-        total = max(sum(counts), 1)
+        total = sum(counts) or 1
         mean = 0.0
         for rows, batch, count in zip(slices, batches, counts, strict=True):
             with random_step(seed=self.seed, step=self.step, first_row=rows.start), K.precision(self.precision):
@@ -141,7 +141,8 @@ class Trainer:
         return mean, sum(self.task.tokens(batch) for batch in batches)
 
     def _what_is_not_finite(self, loss: float) -> str:
-        wrong = [name for name, p in self.model.named_parameters() if not np.isfinite(p.grad).all()]
+        trained = [(name, p.grad) for name, p in self.model.named_parameters() if p.requires_grad]
+        wrong = [name for name, gradient in trained if not np.isfinite(gradient).all()]
         where = f"the gradient of {wrong[0]} ({len(wrong)} parameters in all)" if wrong else "the loss"
         return (
             f"step {self.step + 1}: {where} is not finite (loss {loss:.4g}); the batch is rows "

@@ -255,6 +255,15 @@ class PipelineTokenizer(Tokenizer):
             raise TinylmError(f"batch: a text has more tokens than the {how.length} of the padding; truncate to that")
         return Inputs(*(np.array([getattr(row, name) for row in rows]) for name in ("ids", "type_ids", "mask")))
 
+    def surround(self, ids: np.ndarray, pair: np.ndarray | None = None) -> Inputs:
+        """The ids of a text, or of two, as a model takes them, with the special tokens around them: (T,) each."""
+        return assemble(self._template, ids, pair, special_tokens=True)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """The tokens that stand for no text, ascending."""
+        return sorted(self._special)
+
     def _padding_id(self) -> int:
         token = self.config.tokens.get("pad_token")
         return next((added.id for added in self.added if added.text == token), 0)

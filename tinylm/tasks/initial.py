@@ -1,0 +1,66 @@
+"""How a run begins: with the weights of another model, with parts that are not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tinylm.errors import TinylmError, nearest
+from tinylm.formats import ModelSource
+from tinylm.models import Model
+from tinylm.nn import Initializer
+
+from .settings import TrainSettings
+
+__all__ = ["continue_model", "freeze", "prepare_model"]
+
+
+def continue_model(source: ModelSource, *, head: str, seed: int, **changes: Any) -> tuple[Model, list[str]]:
+    """The model of a source with the head that a task needs, and the parts that are new because it has no such head.
+
+    changes: settings of its config.json that the task decides. Weights that the source has stay as they are, mapped
+    from its file; a head of another kind, or for another number of labels, is new, drawn from the seed. Raises
+    TinylmError where the family has no such head, FileFormatError for a source that cannot be trusted.
+    """
+    family = source.family
+    architecture = family.architecture_with(head)
+    settings = {**source.settings, **changes, "architectures": [architecture]}
+    if not changes and source.empty_model().architecture == architecture:
+        return source.build(), []
+    return source.build_into(family.from_settings(settings, Initializer(seed)))
+
+
+def prepare_model(model: Model, settings: TrainSettings) -> None:
+    """Make the model ready to be trained as the settings say: what is frozen, and what is computed again."""
+    if settings.gradient_checkpointing:
+        if model.gradient_checkpointing is None:
+            raise TinylmError(f"gradient_checkpointing: {settings.model} has no blocks that could be computed again")
+        model.gradient_checkpointing = True
+    freeze(model, settings.freeze)
+
+
+def freeze(model: Model, patterns: Sequence[str]) -> None:
+    """Do not train the parameters that a pattern names, or whose name begins with what it names up to a dot.
+
+    "blocks.0" is all of the first block, "blocks.[0-3]" of the first four, "*.bias" all biases. Raises TinylmError for
+    a pattern that names nothing, or where nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        named = [name for name in parameters if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+        if not named:
+            raise TinylmError(f"freeze: no part of the model is {pattern!r}{nearest(pattern, _parts(parameters))}")
+        for name in named:
+            parameters[name].requires_grad = False
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise TinylmError(f"freeze={','.join(patterns)} leaves nothing to train")
+
+
+def _parts(names: Sequence[str] | dict[str, Any]) -> list[str]:
+    """The parts that patterns may name: the first words of names, and blocks with their number."""
+    parts: dict[str, None] = {}
+    for name in names:
+        words = name.split(".")
+        parts[".".join(words[: 2 if words[1:2] and words[1].isdecimal() else 1])] = None
+    return list(parts)

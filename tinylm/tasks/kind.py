@@ -1,0 +1,126 @@
+"""A kind of task: the way from the settings of a run to what the trainer takes, and to what the model is for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from tinylm.data import Progress
+from tinylm.errors import TinylmError
+from tinylm.formats import open_model
+from tinylm.models import Model
+from tinylm.text import Tokenizer
+from tinylm.training import Task
+
+from .initial import continue_model
+from .new_models import new_model
+from .settings import TrainSettings
+
+__all__ = ["TaskKind"]
+
+
+class TaskKind(ABC):
+    """A kind of task on the data of one run. A subclass is a task that `tinylm train --task NAME` knows; see `TASKS`.
+
+    name: what users call it; settings_class: its settings, those of every run and its own; presets: settings to start
+    from, by name; tuned: what a run that begins with another model (`init`) starts from instead; head: what its
+    models end in (see `tinylm.models.Model.architectures`); sample_title: what a sample shows; metric: the one of its
+    validation by which weights are kept as the best.
+
+    A run makes one and calls, in this order, `fingerprint`, `build_tokenizer`, `load`, `build_model`, and `sample` on
+    the way. init: the model that the run begins with, None for a new one. notify: told in one line each what happens;
+    progress: how far the reading of large data is.
+    """
+
+    name: ClassVar[str]
+    settings_class: ClassVar[type[TrainSettings]]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"default": {}})
+    tuned: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {
+            "learning_rate": 5e-5,  # of BERT's and GPT's fine-tuning: Devlin et al. 2019, A.3; Radford et al. 2018
+            "final_learning_rate": 0.0,
+            "warmup": 0.1,
+            "beta2": 0.999,
+            "weight_decay": 0.01,
+            "steps": 300,
+            "validate_every": 50,
+            "checkpoint_every": 150,
+        }
+    )
+    head: ClassVar[str]
+    sample_title: ClassVar[str] = "what it writes"
+    metric: ClassVar[str] = "loss"
+
+    def __init__(
+        self,
+        settings: Any,
+        *,
+        notify: Callable[[str], None] = lambda message: None,
+        progress: Progress | None = None,
+    ):
+        self.settings, self.notify, self.progress = settings, notify, progress
+        self.init = open_model(settings.init) if settings.init else None
+        if self.init is not None:
+            self.init.family.architecture_with(self.head)  # or refused before anything is read
+        self.read_data()
+
+    @abstractmethod
+    def read_data(self) -> None:
+        """Read what `settings.data` names, once. Raises TinylmError for what cannot be used."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What tells these data from any other."""
+
+    @abstractmethod
+    def learn_tokenizer(self) -> Tokenizer:
+        """The tokenizer that the settings name, learnt from the data where it needs that."""
+
+    @abstractmethod
+    def load(self, tokenizer: Tokenizer) -> Task:
+        """What the trainer takes batches and losses from, and measures the model with."""
+
+    @abstractmethod
+    def describe(self, tokenizer: Tokenizer) -> str:
+        """The data in a few words: how much there is of what."""
+
+    @abstractmethod
+    def sample(self, model: Any, tokenizer: Tokenizer) -> str:
+        """What the model does now, for people to read; the same for the same weights. "" for nothing."""
+
+    @abstractmethod
+    def headline(self, tokenizer: Tokenizer, metrics: Mapping[str, float]) -> str:
+        """The figures that count, from the metrics of a validation, "val_loss" among them."""
+
+    @abstractmethod
+    def next_steps(self, best: Path) -> list[tuple[str, str]]:
+        """Commands to go on with, the model being in this folder, and what each does."""
+
+    def use(self) -> dict[str, Any]:
+        """What `tinylm.json` says of the task beside its name: what using the model needs to know."""
+        return {}
+
+    def model_settings(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """What the model's config.json says for the sake of the task, such as special tokens and labels."""
+        return {}
+
+    def build_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the run: that of the model it begins with, or the one of the settings."""
+        return self.learn_tokenizer() if self.init is None else self.init.tokenizer()
+
+    def build_model(self, tokenizer: Tokenizer) -> Model:
+        """The model at the first step: a new one, or the one that the run begins with. After `load`."""
+        settings, changes = self.settings, self.model_settings(tokenizer)
+        if self.init is None:
+            return new_model(settings, tokenizer.vocab_size, head=self.head, **changes)
+        model, new = continue_model(self.init, head=self.head, seed=settings.seed, **changes)
+        if new:
+            self.notify(f"{settings.init} has no {', '.join(new)}: new weights, which this task needs")
+        if model.config.vocab_size < tokenizer.vocab_size:
+            sizes = f"{tokenizer.vocab_size:,} tokens, and its model knows {model.config.vocab_size:,}"
+            raise TinylmError(f"{settings.init}: its tokenizer has {sizes}")
+        return model
