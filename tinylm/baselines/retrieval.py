@@ -1,0 +1,50 @@
+"""A translation memory: what was the most similar sentence translated to?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import TinylmError
+from .tfidf import Features, TfIdf
+
+__all__ = ["TranslationMemory", "character_grams"]
+
+
+def character_grams(text: str) -> list[str]:
+    """Runs of one to three characters of the lower-cased text: they see inside words, in any script."""
+    text = f" {' '.join(text.lower().split())} "
+    return [text[start : start + n] for n in (1, 2, 3) for start in range(len(text) - n + 1)]
+
+
+class TranslationMemory:
+    """Answers with the target of the source that is nearest by TF-IDF; of several, of the first.
+
+    sources, targets: N texts and what belongs to them. features: of a text, by which sources are compared.
+    """
+
+    def __init__(self, sources: Sequence[str], targets: Sequence[str], features: Features = character_grams):
+        if not len(sources) or len(sources) != len(targets):
+            raise TinylmError(f"a memory takes sources and a target each, received {len(sources)} and {len(targets)}")
+        self.targets = list(targets)
+        self._tfidf = TfIdf(sources, features)
+        postings: dict[str, tuple[list[int], list[float]]] = {}  # the texts that have a feature, and its weights
+        for number, source in enumerate(sources):
+            for feature, weight in self._tfidf.vector(source).items():
+                texts, weights = postings.setdefault(feature, ([], []))
+                texts.append(number)
+                weights.append(weight)
+        self._postings = {name: (np.array(texts), np.array(weights)) for name, (texts, weights) in postings.items()}
+
+    def nearest(self, source: str) -> int:
+        """The number of the most similar source."""
+        scores = np.zeros(len(self.targets))
+        for feature, weight in self._tfidf.vector(source).items():
+            texts, weights = self._postings[feature]
+            scores[texts] += weight * weights
+        return int(scores.argmax())
+
+    def translate(self, sources: Sequence[str]) -> list[str]:
+        """The target of each text's nearest source."""
+        return [self.targets[self.nearest(source)] for source in sources]
