@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tinylm.files import read_json
+
 __all__ = ["add_sampling_options", "sampling_settings"]
 
 # By the name of the setting: the type, what stands for the value, and the help.
@@ -16,6 +18,7 @@ OPTIONS: dict[str, tuple[type, str, str]] = {
     "repetition_penalty": (float, "X", "above 1: tokens that are there already become less likely"),
     "presence_penalty": (float, "X", "above 0: tokens that were written become less likely"),
     "frequency_penalty": (float, "X", "above 0: the more, the more often they were written"),
+    "regex": (str, "R", "write only what matches this regular expression"),
     "seed": (int, "N", "the same seed writes the same text"),
 }
 
@@ -28,10 +31,12 @@ def add_sampling_options(parser: argparse.ArgumentParser, *, max_tokens: int) ->
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 takes the likeliest token (0.8)")
     for name, (kind, value, text) in OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=value, help=text)
+    parser.add_argument("--json-schema", metavar="FILE", help="write only JSON that this schema allows")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this text; repeatable")
 
 
 def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What was asked for, as settings of generation."""
     names = ("max_tokens", "temperature", "stop", *OPTIONS)
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    schema = {} if options.json_schema is None else {"json_schema": read_json(options.json_schema)}
+    return {name: value for name in names if (value := getattr(options, name)) is not None} | schema

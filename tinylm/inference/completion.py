@@ -21,13 +21,16 @@ class GenerationSettings(Sampling):
     """How a text is generated: the settings of `Sampling`, and
 
     max_tokens: how many tokens at most. stop: a text, or several, before which generation ends. logprobs: report the
-    log-probability of each token, and so many of the likeliest in its place. use_cache: False computes all anew for
-    each token: the same text, slower.
+    log-probability of each token, and so many of the likeliest in its place. regex, json_schema: the text matches, as
+    by re.fullmatch or as a value of the schema, unless max_tokens cut it off (`tinylm.inference.grammar` says what of
+    both is supported). use_cache: False computes all anew for each token: the same text, slower.
     """
 
     max_tokens: int = 200
     stop: str | Sequence[str] = ()
     logprobs: int | None = None
+    regex: str | None = None
+    json_schema: Mapping[str, Any] | None = None
     use_cache: bool = True
 
     def __post_init__(self) -> None:
@@ -36,6 +39,8 @@ class GenerationSettings(Sampling):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 0):
                 raise TinylmError(f"{name} is {value}, expected 0 or more")
+        if self.regex is not None and self.json_schema is not None:
+            raise TinylmError("a text keeps to a regex or to a json_schema, not to both")
         if not all(isinstance(stop, str) and stop for stop in self.stops):
             raise TinylmError(f"stop is {self.stop!r:.80}, expected texts of at least one character")
 

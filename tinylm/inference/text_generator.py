@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -17,11 +19,15 @@ from tinylm.text import PipelineTokenizer, Tokenizer
 
 from .completion import Completion, GenerationSettings
 from .generation import first_ids
+from .grammar import Constraint, TokenTable, parse_json_schema, parse_regex
 from .reading import Reader
 from .targets import target_start
 from .writing import Stream, Writer
 
 __all__ = ["TextGenerator", "iterate_in_thread"]
+
+
+MOST_GRAMMARS = 16  # that are kept
 
 
 class TextGenerator:
@@ -148,8 +154,29 @@ class TextGenerator:
     ) -> Writer:
         """A writer that knows which tokens end a text, those of the model unless told, and which are never written."""
         bias = {**settings.logit_bias, **dict.fromkeys(self.generation_config.banned, -math.inf)}
-        options.setdefault("end_ids", self._end_ids(model))
+        options = {"end_ids": self._end_ids(model), "constraint": self._constraint(settings), **options}
         return Writer(ids, self.tokenizer, dataclasses.replace(settings, logit_bias=bias), **options)
+
+    def _constraint(self, settings: GenerationSettings) -> Constraint | None:
+        """The grammar that the settings ask for. The last ones are kept: what is known of their states stays known."""
+        if settings.regex is None and settings.json_schema is None:
+            return None
+        key = settings.regex if settings.regex is not None else json.dumps([settings.json_schema], default=repr)
+        if key not in self._constraints:
+            schema = settings.json_schema
+            grammar = parse_regex(settings.regex) if settings.regex is not None else parse_json_schema(schema)
+            while len(self._constraints) >= MOST_GRAMMARS:
+                self._constraints.pop(next(iter(self._constraints), key), None)
+            self._constraints[key] = Constraint(grammar, self._token_table)
+        return self._constraints[key]
+
+    @cached_property
+    def _token_table(self) -> TokenTable:
+        return TokenTable(self.tokenizer)
+
+    @cached_property
+    def _constraints(self) -> dict[str, Constraint]:
+        return {}
 
     def _end_ids(self, model: CausalLanguageModel) -> frozenset[int]:
         return frozenset(self.generation_config.eos_token_id) or model.end_ids

@@ -9,9 +9,10 @@ from types import TracebackType
 import numpy as np
 
 from tinylm.errors import TinylmError
-from tinylm.text import Tokenizer
+from tinylm.text import TextStream, Tokenizer
 
 from .completion import Candidate, Completion, FinishReason, GenerationSettings, TokenScore, Usage
+from .grammar import Constraint
 from .logits import log_softmax
 from .sampling import Sampler
 from .stopping import StopStrings
@@ -24,7 +25,8 @@ class Writer:
 
     ids: the tokens of the prompt, to which the new ones are added; continues: the text goes on from the prompt's, which
     matters to tokenizers that drop the space before a first word. end_ids: the tokens that end a text. choice: see
-    `Sampler`. cancel: when set, the text ends before the next token. Raises TinylmError for an empty prompt.
+    `Sampler`. constraint: the grammar that the text keeps to. cancel: when set, the text ends before the next token.
+    Raises TinylmError for an empty prompt.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Writer:
         end_ids: Collection[int] = (),
         continues: bool = True,
         choice: int = 0,
+        constraint: Constraint | None = None,
         cancel: threading.Event | None = None,
     ):
         self.ids = [int(id) for id in ids]
@@ -45,8 +48,12 @@ class Writer:
         self.sampler = Sampler(settings, choice=choice)
         self._tokenizer, self._end_ids = tokenizer, frozenset(end_ids)
         self._cancel = cancel or threading.Event()
+        self._constraint, self._state = constraint, 0
+        # A grammar speaks of the bytes of tokens, whatever a decoder makes of the first.
         self._stops, self._pieces = StopStrings(settings.stops), tokenizer.stream()
-        if continues and not self._pieces.feed(self.ids[-1]):  # a part of a character: it must not come out later
+        if constraint is not None:
+            self._pieces = TextStream(tokenizer)
+        elif continues and not self._pieces.feed(self.ids[-1]):  # a part of a character: it must not come out later
             self._pieces = tokenizer.stream()
         self._text: list[str] = []
         self._scores: list[TokenScore] = []
@@ -65,11 +72,11 @@ class Writer:
 
     def distribution(self, logits: np.ndarray) -> np.ndarray:
         """The probabilities (V,) that the next token is drawn with."""
-        return self.sampler.distribution(logits, self.ids, self.prompt)
+        return self.sampler.distribution(self._allowed(logits), self.ids, self.prompt)
 
     def take(self, logits: np.ndarray) -> str:
         """Choose the next token; the text that it completes, often "" in the middle of a character or a stop string."""
-        return self.append(self.sampler(logits, self.ids, self.prompt), logits)
+        return self.append(self.sampler(self._allowed(logits), self.ids, self.prompt), logits)
 
     def append(self, token: int, logits: np.ndarray) -> str:
         """Go on with this token, chosen from these logits; the text that it completes."""
@@ -81,6 +88,8 @@ class Writer:
         text = self._out(self._stops.feed(self._pieces.feed(token)))
         if self._stops.found is not None:
             self._reason = "stop"
+        elif self._constraint is not None and self._is_complete(token):
+            text += self._finish("stop")
         elif len(self.ids) - self.prompt == self.settings.max_tokens:
             text += self._finish("length")
         return text
@@ -95,6 +104,24 @@ class Writer:
             Usage(self.prompt, len(tokens), self.accepted),
             None if self.settings.logprobs is None else tuple(self._scores),
         )
+
+    def _allowed(self, logits: np.ndarray) -> np.ndarray:
+        """The logits (V,), -inf for tokens that the grammar does not allow here."""
+        if self._constraint is None:
+            return logits
+        allowed = np.zeros(len(logits), bool)
+        mask = self._constraint.mask(self._state)
+        allowed[: len(mask)] = mask
+        allowed[list(self._end_ids)] = self._constraint.accepts(self._state)
+        if not allowed.any():
+            raise TinylmError("the vocabulary of the model cannot go on with a text of this grammar")
+        return np.where(allowed, logits, -np.inf)
+
+    def _is_complete(self, token: int) -> bool:
+        """Go on in the grammar by a token; whether the text matches, and nothing may follow."""
+        assert self._constraint is not None
+        self._state = self._constraint.next(self._state, token)
+        return self._constraint.accepts(self._state) and not self._constraint.mask(self._state).any()
 
     def _finish(self, reason: FinishReason) -> str:
         """End the text; what was held back of it."""
