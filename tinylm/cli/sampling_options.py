@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tinylm.files import read_json
-
 __all__ = ["add_sampling_options", "sampling_settings"]
 
 # By the name of the setting: the type, what stands for the value, and the help.
@@ -38,5 +36,9 @@ def add_sampling_options(parser: argparse.ArgumentParser, *, max_tokens: int) ->
 def sampling_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What was asked for, as settings of generation."""
     names = ("max_tokens", "temperature", "stop", *OPTIONS)
-    schema = {} if options.json_schema is None else {"json_schema": read_json(options.json_schema)}
-    return {name: value for name in names if (value := getattr(options, name)) is not None} | schema
+    settings = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.json_schema is not None:
+        from tinylm.files import read_json  # which loads NumPy: not before a command runs
+
+        settings["json_schema"] = read_json(options.json_schema)
+    return settings

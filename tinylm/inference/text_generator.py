@@ -161,7 +161,7 @@ class TextGenerator:
         """The grammar that the settings ask for. The last ones are kept: what is known of their states stays known."""
         if settings.regex is None and settings.json_schema is None:
             return None
-        key = settings.regex if settings.regex is not None else json.dumps([settings.json_schema], default=repr)
+        key = settings.regex, json.dumps(settings.json_schema, default=repr)
         if key not in self._constraints:
             schema = settings.json_schema
             grammar = parse_regex(settings.regex) if settings.regex is not None else parse_json_schema(schema)
@@ -175,7 +175,7 @@ class TextGenerator:
         return TokenTable(self.tokenizer)
 
     @cached_property
-    def _constraints(self) -> dict[str, Constraint]:
+    def _constraints(self) -> dict[tuple[str | None, str], Constraint]:
         return {}
 
     def _end_ids(self, model: CausalLanguageModel) -> frozenset[int]:
