@@ -186,3 +186,19 @@ def test_a_deep_model_needs_less_than_half_of_the_memory() -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < 0.5 * peaks[0]
+
+
+def test_encoders_and_encoder_decoders_learn_from_the_same_bits() -> None:
+    from test_encoders import ENCODER_DECODERS, bert, distilbert, ids
+
+    mask = np.array([[True] * 5, [False] + [True] * 4])
+    for make in (lambda: bert("masked_language"), lambda: distilbert("masked_language"), *ENCODER_DECODERS.values()):
+        gradients = []
+        for again in (False, True):
+            model = make().train()
+            model.gradient_checkpointing = again
+            with random_step(seed=1, step=2):
+                loss = model.loss(ids(2, 5), ids(2, 5)[:, ::-1], key_mask=mask)
+            loss.backward()
+            gradients.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
+        assert all(np.array_equal(gradients[0][name], gradients[1][name]) for name in gradients[0])

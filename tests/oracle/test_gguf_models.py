@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizer_texts import ENGLISH
 
 from tinylm import load
+from tinylm.autograd import no_grad
 from tinylm.formats import convert, open_model, save_model
 from tinylm.models import FAMILIES
 from tinylm.nn import Initializer
@@ -136,3 +138,19 @@ def test_smollm2_continues_as_llama_cpp_does_also_from_what_we_write(tmp_path) -
         assert answer.startswith(" Paris")
         assert load(path).generate("The capital of France is", max_tokens=4, temperature=0) == answer
         assert open_model(path).settings["num_key_value_heads"] == 3
+
+
+@pytest.mark.slow
+def test_smollm2_has_the_loss_that_it_has_in_transformers_with_the_same_weights(tmp_path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    lm = load(smollm2())
+    convert(smollm2(), tmp_path / "m")  # unpacked to float32
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32).eval()
+    ids = lm.tokenizer.encode(ENGLISH[:2000])[None].astype(np.int64)
+    with no_grad():
+        ours = lm.model.loss(ids[:, :-1], ids[:, 1:]).item()
+    with torch.no_grad():
+        logits = theirs(torch.from_numpy(ids)).logits[0, :-1].double()
+        expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids[0, 1:])).item()
+    assert ours == pytest.approx(expected, rel=1e-5)
+    assert float(-np.mean(lm.score(ENGLISH[:2000]).log_probabilities)) == pytest.approx(expected, rel=1e-5)

@@ -35,33 +35,34 @@ def attention(
 
 @differentiable
 def self_attention(
-    qkv, key_mask=None, bias=None, cos=None, sin=None,
+    qkv, key_mask=None, bias=None, cos=None, sin=None, positions=None,
     *, heads, kv_heads=None, value_width=None, causal, window=None, softcap=None, scale=None,
 ):  # fmt: skip
     """Attention of a sequence to itself, from one fused projection, with no copy on the way in or out.
 
     qkv: (B, T, H D + G D + G E), the queries of all H heads beside each other, then the keys and the values of the G
     kv_heads, as many as heads unless given; E, the value_width, is D unless given. key_mask: (B, T) bool or None;
-    bias: see `attention`. cos, sin: (T or more, R / 2), rotary positions by which queries and keys turn first, see
-    `tinylm_kernels.rope`. Returns (B, T, H E).
+    bias: see `attention`. cos, sin: (T or more, R / 2), rotary positions by which queries and keys turn first, and
+    positions: (B, T), their rows if not one after the other; see `tinylm_kernels.rope`. Returns (B, T, H E).
     """
     groups = kv_heads or heads
     D = _head_width(qkv, heads, groups, value_width)
     E = D if value_width is None else value_width
     _check_width("self_attention", "qkv", qkv, (heads + groups) * D + groups * E)
     settings = {"causal": causal, "window": window, "softcap": softcap, "scale": scale}
-    q, k, v = _turned(qkv, heads, groups, D, cos, sin)
+    q, k, v = _turned(qkv, heads, groups, D, cos, sin, positions)
     y, backward = _attend(q, k, v, key_mask, bias, settings)
 
     def pullback(dy):
         dqkv = K.empty_like(qkv)
         dq, dk, dv = _queries_keys_values(dqkv, heads, groups, D)
         if cos is None:
-            return dqkv, None, backward(dy, (dq, dk, dv)), None, None
+            return dqkv, None, backward(dy, (dq, dk, dv)), None, None, None
         turned = K.empty((len(qkv), heads + groups, qkv.shape[1], D), qkv.dtype)
         dbias = backward(dy, (turned[:, :heads], turned[:, heads:], dv))
-        K.rope(turned, cos, sin, inverse=True, out=_heads(dqkv[..., : (heads + groups) * D], heads + groups))
-        return dqkv, None, dbias, None, None
+        own = _heads(dqkv[..., : (heads + groups) * D], heads + groups)
+        K.rope(turned, cos, sin, positions, inverse=True, out=own)
+        return dqkv, None, dbias, None, None, None
 
     return y, pullback
 
@@ -114,8 +115,8 @@ def attention_scores(operation, *, stage="weights"):
     if operation.name == "attention":
         q, k, _, key_mask, bias, offsets = _padded(operation.inputs, 6)
     elif operation.name == "self_attention":
-        qkv, key_mask, bias, cos, sin = _padded(operation.inputs, 5)
-        q, k, _ = _turned(qkv, heads, groups, _head_width(qkv, heads, groups, E), cos, sin)
+        qkv, key_mask, bias, *turn = _padded(operation.inputs, 6)
+        q, k, _ = _turned(qkv, heads, groups, _head_width(qkv, heads, groups, E), *turn)
     else:
         queries, kv, key_mask, bias = _padded(operation.inputs, 4)
         q, (k, _) = _heads(queries, heads), _keys_values(kv, groups, queries.shape[-1] // heads)
@@ -152,12 +153,12 @@ def _head_width(qkv, heads, groups, value_width):
     return width // (heads + 2 * groups) if value_width is None else (width - groups * value_width) // (heads + groups)
 
 
-def _turned(qkv, heads, groups, D, cos, sin):
+def _turned(qkv, heads, groups, D, cos, sin, positions):
     """Views of q, k and v in (B, T, H D + G D + G E), or with rotary positions turned copies of q and k."""
     if cos is None:
         return _queries_keys_values(qkv, heads, groups, D)
     both = (heads + groups) * D  # queries and keys lie beside each other, and turn in one pass
-    turned = K.rope(_heads(qkv[..., :both], heads + groups), cos, sin)
+    turned = K.rope(_heads(qkv[..., :both], heads + groups), cos, sin, positions)
     return turned[:, :heads], turned[:, heads:], _heads(qkv[..., both:], groups)
 
 

@@ -18,8 +18,8 @@ _SITE = 0x50CE  # keeps these draws apart from others of the same seed
 class Batches(Protocol):
     """Where training batches come from."""
 
-    def train_batch(self, step: int, rows: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(inputs, targets) of these rows of the batch of a step: a pure function of both."""
+    def train_batch(self, step: int, rows: slice | None = None) -> tuple[np.ndarray, ...]:
+        """(inputs, targets, ...) of these rows of the batch of a step: a pure function of both."""
 
 
 class MixedBatches:
@@ -42,11 +42,10 @@ class MixedBatches:
         random = np.random.Philox(key=_SITE << 64 | self.seed, counter=step << 128 | row << 64)
         return int(np.searchsorted(self._edges, random.random_raw() / 2**64, "right"))
 
-    def train_batch(self, step: int, rows: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def train_batch(self, step: int, rows: slice | None = None) -> tuple[np.ndarray, ...]:
         """The batch of a step, or a slice of its rows."""
         if step < 0:
             raise TinylmError(f"train_batch: step must be at least 0, received {step}")
         numbers = range(self.batch_size)[rows or slice(None)]
         found = [self.sources[self.source_of(step, row)].train_batch(step, slice(row, row + 1)) for row in numbers]
-        inputs, targets = zip(*found, strict=True)
-        return np.concatenate(inputs), np.concatenate(targets)
+        return tuple(map(np.concatenate, zip(*found, strict=True)))

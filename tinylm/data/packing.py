@@ -36,15 +36,19 @@ class PackedBatches:
     Within a document each id but its first is a target exactly once an epoch; the first id of a document is predicted
     from the end of the one before it in its window.
 
+    separate: the first id of a document is no target, and a third array, (B, T) int32, says which document of its
+    window each token belongs to: for models whose tokens are to see their own document alone.
+
     The windows are the same in each epoch; their order is a function of (seed, epoch), and row r of step s is number
     s * B + r in it. There is no other state. Memory: about 40 bytes a document.
     """
 
-    def __init__(self, split: TokenSplit, *, batch_size: int, context: int, seed: int):
+    def __init__(self, split: TokenSplit, *, batch_size: int, context: int, seed: int, separate: bool = False):
         check_batch(batch_size, context, seed)
         if split.ends is None or len(split) < 2:
             raise TinylmError(f"packing documents takes at least 2 tokens with the ends of documents, not {len(split)}")
         self.split, self.batch_size, self.context, self.seed = split, batch_size, context, seed
+        self.separate = separate
         edges = np.unique([0, *split.ends, len(split)])
         self.documents = len(edges) - 1
         pieces = _cut(edges, context)
@@ -68,16 +72,16 @@ class PackedBatches:
             f"{self.cut:,} cuts of documents longer than the context"
         )
 
-    def train_batch(self, step: int, rows: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of a step, or a slice of its rows."""
+    def train_batch(self, step: int, rows: slice | None = None) -> tuple[np.ndarray, ...]:
+        """The batch of a step, or a slice of its rows: inputs and targets, and documents where they are separate."""
         if step < 0:
             raise TinylmError(f"train_batch: step must be at least 0, received {step}")
         numbers = range(self.batch_size)[rows or slice(None)]
         inputs = np.zeros((len(numbers), self.context), np.int32)
-        targets = np.full_like(inputs, IGNORE)
+        targets, documents = np.full_like(inputs, IGNORE), np.full_like(inputs, -1)
         for at, row in enumerate(numbers):
-            self._fill(self._window(step * self.batch_size + row), inputs[at], targets[at])
-        return inputs, targets
+            self._fill(self._window(step * self.batch_size + row), inputs[at], targets[at], documents[at])
+        return (inputs, targets, documents) if self.separate else (inputs, targets)
 
     def _window(self, number: int) -> int:
         epoch, at = divmod(number, self.windows)
@@ -86,7 +90,7 @@ class PackedBatches:
             self._epoch = (epoch, np.argsort(random.random_raw(self.windows), kind="stable"))
         return int(self._epoch[1][at])
 
-    def _fill(self, window: int, inputs: np.ndarray, targets: np.ndarray) -> None:
+    def _fill(self, window: int, inputs: np.ndarray, targets: np.ndarray, documents: np.ndarray) -> None:
         """Id j of the window is input j and target j - 1."""
         at = 0
         for piece in range(self._edges[window], self._edges[window + 1]):
@@ -94,7 +98,8 @@ class PackedBatches:
             ids = np.asarray(self.split.ids[start : start + length])
             inputs[at : at + length] = ids[: self.context - at]
             targets[at : at + length - 1] = ids[1:]
-            if at and self._pieces.begins[piece]:
+            documents[at : at + length] = piece - self._edges[window]
+            if at and self._pieces.begins[piece] and not self.separate:
                 targets[at - 1] = ids[0]
             at += length
 

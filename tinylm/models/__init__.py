@@ -5,6 +5,7 @@ from __future__ import annotations
 from .bart import Bart, BartConfig, Marian, MarianConfig
 from .base import Model
 from .bert import Bert, BertConfig, DistilBert, DistilBertConfig
+from .blocks import padded_positions
 from .encoder import Encoder
 from .encoder_decoder import Conditional, EncoderDecoder
 from .gpt2 import GPT2, GPT2Config
@@ -52,6 +53,7 @@ __all__ = [
     "add_low_rank",
     "low_rank_names",
     "low_rank_targets",
+    "padded_positions",
 ]
 
 DECODERS: tuple[type[CausalLanguageModel], ...] = (

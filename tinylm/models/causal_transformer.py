@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import numpy as np
 
-from tinylm.autograd import Tensor, checkpoint
+from tinylm.autograd import Tensor
 from tinylm.nn import AttentionCache, Embedding, Linear, Module, TransformerBlock
 
+from .blocks import call_block, document_sight
 from .language_model import CausalLanguageModel
 
 __all__ = ["CausalTransformer", "KeyValueCache"]
@@ -55,19 +56,37 @@ class CausalTransformer(CausalLanguageModel):
     def head_weight(self) -> Tensor:
         return self.tokens.weight if self.head is None else self.head.weight
 
-    def embed(self, ids: np.ndarray, start: int) -> Tensor:
-        """What the first block sees of ids (B, T), the first of which stands at position `start`: (B, T, C)."""
+    def embed(self, ids: np.ndarray, positions: np.ndarray) -> Tensor:
+        """What the first block sees of ids (B, T), which stand at positions (T,) or (B, T): (B, T, C)."""
         return self.tokens(ids)
 
-    def hidden(self, ids: np.ndarray, cache: KeyValueCache | None = None, key_mask: np.ndarray | None = None) -> Tensor:
-        x = self.embed(ids, cache.length if cache else 0)  # (B, T, C)
+    def hidden(  # type: ignore[override]
+        self,
+        ids: np.ndarray,
+        cache: KeyValueCache | None = None,
+        key_mask: np.ndarray | None = None,
+        *,
+        positions: np.ndarray | None = None,
+        documents: np.ndarray | None = None,
+    ) -> Tensor:
+        """As `CausalLanguageModel` says.
+
+        positions: (B, T) integers, where each token stands in its text; unless given one after the other, after those
+        in the cache. Rows with padding before them have those of `padded_positions`. documents: (B, T) integers, a run
+        of equal ones for each text, where a row holds several: tokens see those of their own text alone, in which the
+        positions begin anew. Source: Krell et al. 2021, arXiv:2107.02027.
+        """
+        seen: dict[str, Any] = {"key_mask": key_mask}
+        if documents is not None:
+            if cache or positions is not None:
+                raise ValueError(f"{type(self).__name__}: documents say where tokens stand, and have no cache")
+            seen["bias"], positions = document_sight(documents, self.tokens.weight.dtype)
+        start = cache.length if cache else 0
+        x = self.embed(ids, np.arange(start, start + ids.shape[1]) if positions is None else positions)  # (B, T, C)
         for index, block in enumerate(self.blocks):
-            if cache:
-                x = block(x, key_mask=key_mask, cache=cache.layers[index])
-            elif self.gradient_checkpointing:
-                x = checkpoint(partial(block, key_mask=key_mask), x)
-            else:
-                x = block(x, key_mask=key_mask)
+            kept = {"cache": cache.layers[index]} if cache else {}
+            again = bool(self.gradient_checkpointing) and not cache
+            x = call_block(block, x, again=again, positions=positions, **seen, **kept)
         return self.norm(x)
 
     def new_cache(self, batch: int) -> KeyValueCache:

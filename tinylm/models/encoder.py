@@ -12,6 +12,7 @@ from tinylm.errors import TinylmError
 from tinylm.nn import Dropout, Embedding, LayerNorm, TransformerBlock
 
 from .base import Model
+from .blocks import call_block
 from .heads import Head
 
 __all__ = ["Encoder"]
@@ -30,6 +31,7 @@ class Encoder(Model):
     dropout: Dropout
     blocks: Sequence[TransformerBlock]
     head: Head | None
+    gradient_checkpointing: bool = False
 
     @property
     def context(self) -> int:
@@ -54,7 +56,7 @@ class Encoder(Model):
             raise ValueError(f"{type(self).__name__} knows no token types")
         x = self.dropout(self.norm(x))
         for block in self.blocks:
-            x = block(x, key_mask=key_mask)
+            x = call_block(block, x, again=self.gradient_checkpointing, key_mask=key_mask)
         return x
 
     def forward(self, ids: np.ndarray, **seen: Any) -> Tensor:

@@ -13,6 +13,7 @@ from tinylm.autograd import functional as F
 from tinylm.nn import AttentionCache, Module
 
 from .base import Model
+from .blocks import call_block
 from .causal_transformer import KeyValueCache
 from .language_model import CausalLanguageModel
 
@@ -65,6 +66,7 @@ class EncoderDecoder(Model):
     main_head = "conditional"  # on a source text
     encoder: Stack
     decoder: Stack
+    gradient_checkpointing: bool = False
 
     @property
     def context(self) -> int | None:
@@ -85,7 +87,7 @@ class EncoderDecoder(Model):
         """The memory (B, S, C) of the source ids (B, S). key_mask: (B, S) bool, False for padding."""
         x, bias = self.encoder.embed(ids, 0), self.encoder.bias(ids.shape[1], ids.shape[1])
         for block in self.encoder.blocks:
-            x = block(x, key_mask=key_mask, bias=bias)
+            x = call_block(block, x, again=self.gradient_checkpointing, key_mask=key_mask, bias=bias)
         return self.encoder.last(x)
 
     def decode(
@@ -104,10 +106,10 @@ class EncoderDecoder(Model):
         start, memory_mask = (cache.length, cache.memory_mask) if cache else (0, memory_mask)
         x, bias = self.decoder.embed(ids, start), self.decoder.bias(ids.shape[1], start + ids.shape[1])
         for index, block in enumerate(self.decoder.blocks):
-            kept: dict[str, Any] = {}
+            seen: dict[str, Any] = {"memory": memory, "memory_mask": memory_mask, "key_mask": key_mask, "bias": bias}
             if cache:
-                kept = {"cache": cache.layers[index], "memory_key_value": cache.memory_key_values[index]}
-            x = block(x, memory, memory_mask=memory_mask, key_mask=key_mask, bias=bias, **kept)
+                seen |= {"cache": cache.layers[index], "memory_key_value": cache.memory_key_values[index]}
+            x = call_block(block, x, again=self.gradient_checkpointing and not cache, **seen)
         return self.decoder.last(x)
 
     def forward(
@@ -175,10 +177,14 @@ class Conditional(CausalLanguageModel):
     def head_weight(self) -> Tensor:
         return self._model.head_weight
 
-    def hidden(self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None) -> Tensor:
+    def hidden(  # type: ignore[override]
+        self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None
+    ) -> Tensor:
         return self._model.decode(ids, self._memory, memory_mask=self._memory_mask, key_mask=key_mask, cache=cache)
 
-    def forward(self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None
+    ) -> Tensor:
         return self._model.logits(self.hidden(ids, cache, key_mask))
 
     def new_cache(self, batch: int) -> DecoderCache:

@@ -104,11 +104,11 @@ class GPT2(CausalTransformer):
     def context(self) -> int:
         return self.config.n_positions
 
-    def embed(self, ids: np.ndarray, start: int) -> Tensor:
-        end = start + ids.shape[1]
+    def embed(self, ids: np.ndarray, positions: np.ndarray) -> Tensor:
+        end = int(positions.max(initial=-1)) + 1
         if end > self.context:
             raise ValueError(f"GPT2: {end} tokens do not fit into a context of {self.context}")
-        return self.dropout(self.tokens(ids) + self.positions(np.arange(start, end)))
+        return self.dropout(self.tokens(ids) + self.positions(positions))
 
     def folder_names(self) -> dict[str, Stored]:
         return stored_names(self, NAMES, transposed=TRANSPOSED)

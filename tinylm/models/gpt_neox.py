@@ -106,7 +106,7 @@ class GPTNeoX(CausalTransformer):
     def context(self) -> int:
         return self.config.max_position_embeddings
 
-    def embed(self, ids: np.ndarray, start: int) -> Tensor:
+    def embed(self, ids: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.dropout(self.tokens(ids))
 
     def folder_names(self) -> dict[str, Stored]:

@@ -49,10 +49,13 @@ class CausalLanguageModel(Model):
         end = self.config.eos_token_id
         return frozenset([] if end is None else end if isinstance(end, list) else [end])
 
-    def hidden(self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None) -> Tensor:
+    def hidden(
+        self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None, **where: np.ndarray | None
+    ) -> Tensor:
         """The last hidden state of each token: ids (B, T) integers to (B, T, C).
 
-        key_mask: (B, S) bool, False for padding, which no token sees; S counts the tokens in the cache as well.
+        key_mask: (B, S) bool, False for padding, which no token sees; S counts the tokens in the cache as well. where:
+        the positions and the documents of the tokens, for models that have them; see `CausalTransformer`.
         """
         raise TypeError(f"{type(self).__name__} defines no hidden")
 
@@ -65,12 +68,14 @@ class CausalLanguageModel(Model):
         """An empty cache for `batch` rows, to pass to `forward` with the first tokens and again with the next."""
         raise TypeError(f"{type(self).__name__} defines no new_cache")
 
-    def forward(self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None) -> Tensor:
+    def forward(
+        self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None, **where: np.ndarray | None
+    ) -> Tensor:
         """The logits of the token after each one: ids (B, T) to (B, T, V). With a cache, ids are the new tokens.
 
-        key_mask: as in `hidden`.
+        key_mask, where: as in `hidden`.
         """
-        return F.linear(self.hidden(ids, cache, key_mask), self.head_weight)
+        return F.linear(self.hidden(ids, cache, key_mask, **where), self.head_weight)
 
     def loss(
         self,
@@ -80,14 +85,16 @@ class CausalLanguageModel(Model):
         label_smoothing: float = 0.0,
         cache: Any = None,
         key_mask: np.ndarray | None = None,
+        **where: np.ndarray | None,
     ) -> Tensor:
         """The mean cross-entropy in nats: ids, targets (B, T); targets of -100 do not count.
 
-        cache, key_mask: as in `forward`.
+        cache, key_mask, where: as in `forward`.
         """
         if not _saves_memory(targets.size, *self.head_weight.shape):
             # Nobody else sees these logits, so their gradient may take their place.
-            return F.cross_entropy(self(ids, cache, key_mask), targets, label_smoothing=label_smoothing, in_place=True)
+            logits = self(ids, cache, key_mask, **where)
+            return F.cross_entropy(logits, targets, label_smoothing=label_smoothing, in_place=True)
         with self.observed():
-            hidden = self.hidden(ids, cache, key_mask)  # (B, T, C)
+            hidden = self.hidden(ids, cache, key_mask, **where)  # (B, T, C)
             return F.linear_cross_entropy(hidden, self.head_weight, targets, label_smoothing=label_smoothing)

@@ -109,7 +109,15 @@ class RecurrentLanguageModel(CausalLanguageModel):
     def head_weight(self) -> Tensor:
         return self.tokens.weight if self.head is None else self.head.weight
 
-    def hidden(self, ids: np.ndarray, cache: StateCache | None = None, key_mask: np.ndarray | None = None) -> Tensor:
+    def hidden(
+        self,
+        ids: np.ndarray,
+        cache: StateCache | None = None,
+        key_mask: np.ndarray | None = None,
+        **where: np.ndarray | None,
+    ) -> Tensor:
+        if where:
+            raise TinylmError(f"{type(self).__name__}: a recurrent state knows no {' and no '.join(where)}")
         if key_mask is not None and not key_mask.all():
             raise TinylmError(f"{type(self).__name__}: a recurrent state sees all tokens, padding as well; mask none")
         x = self.dropout_in(self.tokens(ids))  # (B, T, E)

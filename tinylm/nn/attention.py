@@ -121,30 +121,46 @@ class MultiHeadAttention(Module):
         key_mask: np.ndarray | None = None,
         bias: Tensor | np.ndarray | None = None,
         cache: AttentionCache | None = None,
+        positions: np.ndarray | None = None,
         residual: Tensor | None = None,
     ) -> Tensor:
         """key_mask: (B, S) bool, False hides a token. bias: added to the scores (B, H, T, S), 1 for any of them.
 
-        cache: the tokens before x, which S counts as well as x's; no gradient flows into it.
+        cache: the tokens before x, which S counts as well as x's; no gradient flows into it. positions: (B, T)
+        integers, by which rotary positions turn; unless given one after the other, after those in the cache.
         """
         qkv = self.qkv(x)
         if cache is not None:
-            y = self._attend_to_cache(qkv, key_mask, bias, cache)
+            y = self._attend_to_cache(qkv, key_mask, bias, cache, positions)
         else:
-            angles = self.rotary.tables(x.shape[1], qkv.dtype) if self.rotary else (None, None)
+            angles = self._angles(0, x.shape[1], positions, qkv.dtype)
             shape = {"heads": self.heads, "kv_heads": self.kv_heads, "value_width": self.value_width}
             y = F.self_attention(qkv, key_mask, bias, *angles, **shape, **self.sight)
         return self.projection(y, residual)
 
     def _attend_to_cache(
-        self, qkv: Tensor, key_mask: np.ndarray | None, bias: Tensor | np.ndarray | None, cache: AttentionCache
+        self,
+        qkv: Tensor,
+        key_mask: np.ndarray | None,
+        bias: Tensor | np.ndarray | None,
+        cache: AttentionCache,
+        positions: np.ndarray | None,
     ) -> Tensor:
         B, T, _ = qkv.shape
         ends = np.cumsum(self.qkv.parts[:2])
         parts = zip(np.split(qkv.data, ends, axis=-1), (self.heads, self.kv_heads, self.kv_heads), strict=True)
         q, k, v = (part.reshape(B, T, heads, -1).swapaxes(1, 2) for part, heads in parts)  # (B, H or G, T, D or E)
         if self.rotary:
-            angles = [table[cache.length :] for table in self.rotary.tables(cache.length + T, q.dtype)]
+            angles = self._angles(cache.length, T, positions, q.dtype)
             q, k = K.rope(q, *angles), K.rope(k, *angles)
         y = F.attention(q, *cache.append(k, v), key_mask, bias, **self.sight)
         return F.reshape(F.transpose(y, axes=(0, 2, 1, 3)), shape=(B, T, self.heads * self.value_width))
+
+    def _angles(self, start: int, count: int, positions: np.ndarray | None, dtype: Any) -> tuple[Any, Any, Any]:
+        """(cos, sin, positions) for `count` tokens as `tinylm_kernels.rope` takes them; None where nothing turns."""
+        if self.rotary is None:
+            return None, None, None
+        if positions is not None:
+            return *self.rotary.tables(int(positions.max(initial=0)) + 1, dtype), positions
+        cos, sin = self.rotary.tables(start + count, dtype)
+        return cos[start:], sin[start:], None
