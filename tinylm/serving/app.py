@@ -21,6 +21,7 @@ from .fields import read_fields
 from .forms import ChatForm, CompletionForm, Form, model_object
 from .guard import Guard
 from .metrics import Metrics
+from .page import page_response
 from .requests import ChatRequest, CompletionRequest, read_chat, read_completion, read_embeddings
 from .settings import ServerSettings
 from .texts import Steps, write_answers, write_completions
@@ -46,6 +47,7 @@ class _Api:
         self._metrics = Metrics(self._worker)
         self.app = Starlette(
             routes=[
+                Route("/", page_response),
                 Route("/health", self._health),
                 Route("/metrics", self._show_metrics),
                 Route("/v1/models", self._models),

@@ -14,9 +14,9 @@ from .settings import ServerSettings
 
 __all__ = ["Guard"]
 
-# Without a key one sees only whether the server is there.
-OPEN = ("/health",)
-PATHS = ("/health", "/metrics", "/v1/models", "/v1/completions", "/v1/chat/completions", "/v1/embeddings")
+# Without a key one sees only the page, and whether the server is there.
+OPEN = ("/", "/health")
+PATHS = ("/", "/health", "/metrics", "/v1/models", "/v1/completions", "/v1/chat/completions", "/v1/embeddings")
 
 
 class Guard:

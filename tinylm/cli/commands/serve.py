@@ -20,8 +20,8 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "serve",
-        help="answer OpenAI's API over HTTP",
-        description="Serve a model: OpenAI's API under /v1, /health and /metrics.",
+        help="answer OpenAI's API and show a chat page",
+        description="Serve a model: a chat page at /, OpenAI's API under /v1, /health and /metrics.",
     )
     parser.add_argument("model", metavar="MODEL", help="a model: a folder, a .gguf or .npz file, owner/name")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1: this machine alone)")
@@ -59,7 +59,9 @@ def run(options: argparse.Namespace) -> None:
     )
 
     def ready(address: str) -> None:
-        print(f"{settings.name}: OpenAI's API at {address}/v1; Ctrl-C stops it", flush=True)
+        print(
+            f"{settings.name}: a chat page at {address} and OpenAI's API at {address}/v1; Ctrl-C stops it", flush=True
+        )
 
     serve(lm, settings, host=options.host, port=options.port, ready=ready)
 
