@@ -54,8 +54,10 @@ def test_next_shows_the_distribution_and_the_chain_rule(folder: Path, capsys) ->
 
 
 def test_eval_prints_every_metric(folder: Path, capsys) -> None:
-    assert main(["eval", str(folder / "run"), str(folder / "text.txt"), "--json"]) == 0
-    metrics = json.loads(capsys.readouterr().out)
+    assert main(["eval", str(folder / "run"), str(folder / "text.txt"), "--json", "-"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    metrics = model["metrics"]
+    assert all(low <= metrics[name] <= high for name, (low, high) in model["intervals"].items())
     assert set(metrics) == {"loss", "perplexity", "bits_per_token", "bits_per_byte", "accuracy"}
     assert main(["eval", str(folder / "run"), str(folder / "text.txt")]) == 0
     assert "perplexity" in capsys.readouterr().out

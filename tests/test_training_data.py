@@ -41,9 +41,9 @@ def test_a_run_on_records_tells_what_it_skipped(files, tmp_path: Path, capsys) -
     assert f"skipped 1 of 61 records: first at {files[1]}:4: malformed JSON" in capsys.readouterr().err
     assert main([*arguments[:-1], str(tmp_path / "other"), *small, "--strict"]) == 2
     assert "b.jsonl:4: malformed JSON" in capsys.readouterr().err
-    assert main(["eval", str(tmp_path / "run"), str(files[1]), "--text-column", "body", "--json"]) == 0
+    assert main(["eval", str(tmp_path / "run"), str(files[1]), "--text-column", "body", "--json", "-"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["loss"] > 0
+    assert json.loads(captured.out)["models"][0]["metrics"]["loss"] > 0
     assert "tinylm: warning: skipped 1 of 61 records" in captured.err
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from os import PathLike
 from typing import Any
@@ -34,8 +36,9 @@ from tinylm.inference import (
     sentence_vectors,
     window_start,
 )
+from tinylm.metrics import Scores
 from tinylm.models import Encoder, EncoderDecoder
-from tinylm.tasks import EVALUATION_CONTEXT, evaluate_split
+from tinylm.tasks import EVALUATION_CONTEXT, measure_split
 from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 
 __all__ = ["LM", "Candidate", "Score", "load"]
@@ -179,6 +182,19 @@ class LM(ChatGenerator):
     ) -> dict[str, float]:
         """The metrics of language modelling on files and folders: loss, perplexity, bits per byte, accuracy.
 
+        The arguments are those of `measure`.
+        """
+        return self.measure(data, text_column=text_column, progress=progress).result()
+
+    def measure(
+        self,
+        data: str | PathLike[str] | Sequence[str | PathLike[str]],
+        *,
+        text_column: str = "text",
+        progress: Progress | None = None,
+    ) -> Scores:
+        """What `evaluate` sums up, example by example, for intervals and comparisons; here an example is a window.
+
         data, text_column: as `tinylm.data.open_corpus` takes them. progress: told how far the reading of large data is.
         Records that cannot be used are skipped with a RuntimeWarning that says how many and why.
         """
@@ -189,7 +205,10 @@ class LM(ChatGenerator):
         split, _ = tokens.split(0.0)
         if len(split) < 2:
             raise TinylmError("a text of one token predicts nothing; give a longer one")
-        return evaluate_split(self.model, split, context=self.model.context or EVALUATION_CONTEXT)
+        context = self._causal.context or EVALUATION_CONTEXT
+        tokenizer = hashlib.blake2b(json.dumps(self.tokenizer.to_json(), sort_keys=True).encode(), digest_size=16)
+        scores = measure_split(self._causal, split, context=context)
+        return replace(scores, examples=f"{corpus.fingerprint()} by {tokenizer.hexdigest()} in {context:,} tokens")
 
 
 def _ids(name: str, values: Any) -> np.ndarray:

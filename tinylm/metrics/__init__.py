@@ -5,7 +5,7 @@ from .bleu import bleu
 from .chrf import chrf
 from .classification import LabelScores, classification, confusion_matrix, label_scores, multilabel
 from .direction import higher_is_better
-from .language import LanguageMetrics
+from .language import LanguageMetrics, language
 from .probabilities import area_under_curve, brier_score, calibration_error, log_loss
 from .rouge import english_words, rouge, stemmed_words, unicode_words
 from .scores import Comparison, Interval, Scores
@@ -30,6 +30,7 @@ __all__ = [
     "english_words",
     "higher_is_better",
     "label_scores",
+    "language",
     "log_loss",
     "multilabel",
     "normalize_answer",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["LanguageMetrics"]
+from .scores import Scores
+
+__all__ = ["LanguageMetrics", "language"]
 
 
 @dataclass
@@ -47,3 +49,21 @@ class LanguageMetrics:
         if n_bytes:
             result["bits_per_byte"] = self.nats / math.log(2) / n_bytes
         return result
+
+
+@dataclass(frozen=True)
+class _Language:
+    """rows: the sum of the losses in nats, the tokens that count, those predicted right, and their UTF-8 bytes."""
+
+    def __call__(self, rows: np.ndarray) -> dict[str, float]:
+        nats, tokens, correct, n_bytes = rows.sum(axis=0).tolist()
+        return LanguageMetrics(nats, int(tokens), int(correct)).result(n_bytes)
+
+
+def language(losses: np.ndarray, correct: np.ndarray, counted: np.ndarray, n_bytes: np.ndarray) -> Scores:
+    """loss, perplexity, bits_per_token, accuracy and bits_per_byte; a row for each window of tokens.
+
+    All (B, T): losses in nats, whether each token was predicted right, whether it counts, and the bytes it stands for.
+    """
+    columns = (losses.astype(np.float64), counted, correct & counted, n_bytes)
+    return Scores(np.stack([np.where(counted, column, 0).sum(axis=1) for column in columns], axis=1), _Language())

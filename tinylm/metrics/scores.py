@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
@@ -38,11 +39,13 @@ class Scores:
     """What N examples contribute to some figures, and how these follow from any selection of the examples.
 
     rows: (N, K) float64, a row for each example, in the order in which they came. figures: makes named numbers of rows
-    (M, K); two Scores can be joined where theirs are equal.
+    (M, K); two Scores can be joined where theirs are equal. examples: says what the examples are, where those of two
+    models need not be the same, such as windows of tokens.
     """
 
     rows: np.ndarray
     figures: Figures
+    examples: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,7 +54,7 @@ class Scores:
         """Those of both together: batch after batch gives the same as all at once."""
         if self.figures != other.figures:
             raise TinylmError(f"scores of two kinds cannot be joined: {self.figures} and {other.figures}")
-        return Scores(np.concatenate([self.rows, other.rows]), self.figures)
+        return Scores(np.concatenate([self.rows, other.rows]), self.figures, self.examples)
 
     def result(self) -> dict[str, float]:
         """The figures of all examples, by name."""
@@ -62,10 +65,17 @@ class Scores:
     def intervals(self, *, seed: int = 0, resamples: int = 1000, confidence: float = 0.95) -> dict[str, Interval]:
         """The figures with their percentile bootstrap intervals: examples are drawn anew, with replacement.
 
-        Source: Efron 1979, doi:10.1214/aos/1176344552.
+        Of a single example nothing can be said: its bounds are nan. Source: Efron 1979, doi:10.1214/aos/1176344552.
         """
+        _check_bootstrap(seed, resamples, confidence)
+        if len(self) == 1:
+            return {name: Interval(value, math.nan, math.nan) for name, value in self.result().items()}
         drawn = _stack(self.figures(self.rows[chosen]) for chosen in _draws(len(self), seed, resamples))
         return {name: Interval(value, *_bounds(drawn[name], confidence)) for name, value in self.result().items()}
+
+    def pairs_with(self, other: Scores) -> bool:
+        """Whether both are of the same examples and figures, as far as can be told."""
+        return len(self) == len(other) and self.figures == other.figures and self.examples == other.examples
 
     def compare(
         self, other: Scores, *, seed: int = 0, resamples: int = 1000, confidence: float = 0.95
@@ -75,7 +85,8 @@ class Scores:
         p: the share of draws whose difference is as far from their mean as the measured one is from 0, two-sided.
         Source: Koehn 2004, "Statistical significance tests for machine translation evaluation"; p as sacrebleu has it.
         """
-        if len(self) != len(other) or self.figures != other.figures:
+        _check_bootstrap(seed, resamples, confidence)
+        if not self.pairs_with(other):
             raise TinylmError(
                 f"two models are compared on the same examples and figures; received {len(self)} and {len(other)} "
                 f"examples of {self.figures} and {other.figures}"
@@ -88,10 +99,16 @@ class Scores:
         }
 
 
+def _check_bootstrap(seed: int, resamples: int, confidence: float) -> None:
+    if seed < 0 or resamples < 1 or not 0 < confidence < 1:
+        raise TinylmError(
+            f"a bootstrap takes a seed of at least 0, resamples and 0 < confidence < 1, received {seed}, {resamples} "
+            f"and {confidence}"
+        )
+
+
 def _draws(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
     """Indices of `count` examples drawn with replacement, again and again; the same for the same seed."""
-    if count < 1 or resamples < 1:
-        raise TinylmError(f"a bootstrap takes examples and resamples, received {count} and {resamples}")
     random = np.random.Generator(np.random.Philox(seed))
     for _ in range(resamples):
         yield random.integers(0, count, count)
@@ -110,8 +127,6 @@ def _minus(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
 
 def _bounds(values: np.ndarray, confidence: float) -> tuple[float, float]:
     """nan, where a draw leaves a figure undefined, is left out."""
-    if not 0 < confidence < 1:
-        raise TinylmError(f"confidence is {confidence}, expected 0 < confidence < 1")
     known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan")

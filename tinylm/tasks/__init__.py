@@ -4,7 +4,7 @@ from .building import build_trainer
 from .continued import ContinuedLanguageModelling
 from .initial import continue_model, freeze, prepare_model
 from .kind import TaskKind
-from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, evaluate_split
+from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, evaluate_split, measure_split
 from .learning_rate import find_learning_rate
 from .new_models import new_model
 from .settings import (
@@ -50,6 +50,7 @@ __all__ = [
     "find_tokenizer",
     "freeze",
     "load_sources",
+    "measure_split",
     "new_model",
     "parse_assignments",
     "prepare_model",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
+
+import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
 from tinylm.data import Batches, LanguageModelBatches, PackedBatches, TokenSplit
-from tinylm.metrics import LanguageMetrics
+from tinylm.metrics import Scores, language
 from tinylm.models import CausalLanguageModel
 
 from .text import Source, draw_batches
 
-__all__ = ["EVALUATION_CONTEXT", "PACKINGS", "LanguageModelling", "evaluate_split"]
+__all__ = ["EVALUATION_CONTEXT", "PACKINGS", "LanguageModelling", "evaluate_split", "measure_split"]
 
 Batch = tuple[Any, ...]  # ids and targets, (B, T) each
 
@@ -74,12 +78,11 @@ class LanguageModelling:
             return (
                 evaluate_split(model, self.sources[0].validation, context=self.evaluation_context) if held_out else {}
             )
-        found = {name: _measure(model, split, self.evaluation_context) for name, split in held_out.items()}
+        found = {name: measure_split(model, split, context=self.evaluation_context) for name, split in held_out.items()}
         if not found:
             return {}
-        total = sum(found.values(), LanguageMetrics())
-        losses = {f"loss/{name}": metrics.result()["loss"] for name, metrics in found.items()}
-        return total.result(sum(split.count_bytes(1) for split in held_out.values())) | losses
+        losses = {f"loss/{name}": scores.result()["loss"] for name, scores in found.items()}
+        return reduce(operator.add, found.values()).result() | losses
 
 
 def evaluate_split(model: CausalLanguageModel, split: TokenSplit, *, context: int) -> dict[str, float]:
@@ -88,17 +91,19 @@ def evaluate_split(model: CausalLanguageModel, split: TokenSplit, *, context: in
     The windows of `context` tokens do not overlap, so that a token sees half a context on average: a little
     pessimistic, and the way the field quotes it.
     """
-    return _measure(model, split, context).result(split.count_bytes(1))  # nothing predicts the first token
+    return measure_split(model, split, context=context).result()
 
 
-def _measure(model: CausalLanguageModel, split: TokenSplit, context: int) -> LanguageMetrics:
-    metrics = LanguageMetrics()
+def measure_split(model: CausalLanguageModel, split: TokenSplit, *, context: int) -> Scores:
+    """What `evaluate_split` sums up, window by window; nothing predicts the first token."""
     rows = max(EVALUATION_LOGITS // (context * model.config.vocab_size), 1)
     batches = LanguageModelBatches(split, batch_size=rows, context=min(context, len(split) - 1), seed=0)
+    found = []
     for ids, targets in batches.validation_batches(rows):
         with no_grad():
             logits = model(ids).data
-        flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
-        losses = K.cross_entropy(flat, wanted)
-        metrics.add(losses, flat.argmax(axis=-1) == wanted, wanted != K.IGNORE)
-    return metrics
+        losses = K.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)).reshape(targets.shape)
+        counted = targets != K.IGNORE
+        n_bytes = split.byte_lengths[np.where(counted, targets, 0)]
+        found.append(language(losses, logits.argmax(axis=-1) == targets, counted, n_bytes))
+    return reduce(operator.add, found)
