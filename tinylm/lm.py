@@ -27,6 +27,7 @@ from tinylm.formats import (
     save_model,
 )
 from tinylm.inference import (
+    BeamGenerator,
     Candidate,
     ChatGenerator,
     fill_masks,
@@ -60,7 +61,7 @@ class Score:
         return float(sum(self.log_probabilities))
 
 
-class LM(ChatGenerator):
+class LM(ChatGenerator, BeamGenerator):
     """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
 
     def __init__(

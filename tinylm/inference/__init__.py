@@ -1,5 +1,8 @@
 """Using a model: generation, sampling, scoring. Floor 5."""
 
+from .batching import BatchWriter
+from .beam import BeamSettings, Hypothesis, beam_search
+from .beam_generator import BeamGenerator
 from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .generation import first_ids, generate, log_probabilities, next_logits
@@ -14,12 +17,16 @@ from .text_generator import TextGenerator
 from .writing import Stream, Writer, score_token
 
 __all__ = [
+    "BatchWriter",
+    "BeamGenerator",
+    "BeamSettings",
     "Candidate",
     "ChatGenerator",
     "ChatTemplate",
     "Completion",
     "Conversation",
     "GenerationSettings",
+    "Hypothesis",
     "PlainTemplate",
     "Reader",
     "Sampler",
@@ -30,6 +37,7 @@ __all__ = [
     "TokenScore",
     "Usage",
     "Writer",
+    "beam_search",
     "fill_masks",
     "first_ids",
     "generate",

@@ -23,7 +23,9 @@ class GenerationSettings(Sampling):
     max_tokens: how many tokens at most. stop: a text, or several, before which generation ends. logprobs: report the
     log-probability of each token, and so many of the likeliest in its place. regex, json_schema: the text matches, as
     by re.fullmatch or as a value of the schema, unless max_tokens cut it off (`tinylm.inference.grammar` says what of
-    both is supported). use_cache: False computes all anew for each token: the same text, slower.
+    both is supported). speculate: "lookup" guesses tokens from what is there already, a smaller model of the same
+    vocabulary by writing ahead: the same distribution, faster where the guesses are right. use_cache: False computes
+    all anew for each token: the same text, slower.
     """
 
     max_tokens: int = 200
@@ -31,6 +33,7 @@ class GenerationSettings(Sampling):
     logprobs: int | None = None
     regex: str | None = None
     json_schema: Mapping[str, Any] | None = None
+    speculate: Any = None
     use_cache: bool = True
 
     def __post_init__(self) -> None:
@@ -100,7 +103,7 @@ class Completion:
 
     tokens: its ids, with those of a stop string and without the token that ended it. finish_reason: "stop" for a token
     or a string that ends a text, "length" for max_tokens, "cancelled", or None while it is being written. scores: one
-    for each token, where logprobs asked for them.
+    for each token, where logprobs asked for them. beam_score: what beam search found the text to be worth.
     """
 
     text: str
@@ -108,3 +111,4 @@ class Completion:
     finish_reason: FinishReason | None
     usage: Usage
     scores: tuple[TokenScore, ...] | None = None
+    beam_score: float | None = None

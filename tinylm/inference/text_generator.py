@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -17,10 +17,12 @@ from tinylm.formats import GenerationConfig
 from tinylm.models import CausalLanguageModel, EncoderDecoder
 from tinylm.text import PipelineTokenizer, Tokenizer
 
+from .batching import BatchWriter
 from .completion import Completion, GenerationSettings
 from .generation import first_ids
 from .grammar import Constraint, TokenTable, parse_json_schema, parse_regex
 from .reading import Reader
+from .speculation import Drafter, DraftModel, PromptLookup, speculate
 from .targets import target_start
 from .writing import Stream, Writer
 
@@ -94,6 +96,7 @@ class TextGenerator:
         prompt: str | Sequence[str],
         *,
         n: int | None = None,
+        each: Sequence[Mapping[str, Any]] | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
     ) -> list[Completion]: ...
@@ -102,24 +105,28 @@ class TextGenerator:
         prompt: str | Sequence[str],
         *,
         n: int | None = None,
+        each: Sequence[Mapping[str, Any]] | None = None,
         cancel: threading.Event | None = None,
         **settings: Any,
     ) -> Completion | list[Completion]:
         """What follows the prompt, with its tokens, their log-probabilities and why it ended.
 
-        Of several prompts, or n continuations of each, a list: the n of the first prompt, those of the second, ...
+        Of several prompts, or n continuations of each, a list: the n of the first prompt, those of the second, ... They
+        are written side by side; see `BatchWriter`. each: settings of each prompt, which go before those of all.
         """
-        chosen = GenerationSettings.of(settings)
         if n is not None and n < 1:
             raise TinylmError(f"n is {n}, expected at least 1")
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        done = []
-        for text in prompts:
-            for choice in range(n or 1):
-                stream = self._stream(*self._begin(text, chosen, choice=choice, cancel=cancel))
-                for _ in stream:
-                    pass
-                done.append(stream.completion)
+        if each is not None and len(each) != len(prompts):
+            raise TinylmError(f"each holds settings for {len(each)} prompts, expected {len(prompts)}")
+        own = [GenerationSettings.of({**settings, **more}) for more in each or [{}] * len(prompts)]
+        begun = [
+            self._begin(text, chosen, choice=choice, cancel=cancel)
+            for text, chosen in zip(prompts, own, strict=True)
+            for choice in range(n or 1)
+        ]
+        self._write_all(begun)
+        done = [writer.completion() for _, writer in begun]
         return done[0] if isinstance(prompt, str) and n is None else done
 
     def astream(self, prompt: str, **settings: Any) -> AsyncIterator[str]:
@@ -182,7 +189,37 @@ class TextGenerator:
         return frozenset(self.generation_config.eos_token_id) or model.end_ids
 
     def _stream(self, reader: Reader, writer: Writer) -> Stream:
-        return Stream(writer, _write(reader, writer))
+        drafter = self._drafter(writer.settings)
+        return Stream(writer, speculate(reader, writer, drafter) if drafter else _write(reader, writer))
+
+    def _write_all(self, begun: Sequence[tuple[Reader, Writer]]) -> None:
+        """Write texts to their ends, those side by side that can be."""
+        batch = BatchWriter(self.model) if len(begun) > 1 and isinstance(self.model, CausalLanguageModel) else None
+        for reader, writer in begun:
+            if batch is not None and writer.settings.use_cache and writer.settings.speculate is None:
+                batch.add(writer)
+            else:
+                for _ in self._stream(reader, writer):
+                    pass
+        while batch:
+            batch.step()
+
+    def _drafter(self, settings: GenerationSettings) -> Drafter | None:
+        """Who guesses, as the settings say. Raises TinylmError for what cannot."""
+        draft = settings.speculate
+        if draft is None:
+            return None
+        if draft == "lookup":
+            return PromptLookup()
+        if not isinstance(draft, TextGenerator):
+            raise TinylmError(f'speculate is {draft!r:.60}, expected "lookup" or a model from tinylm.load')
+        if not isinstance(self.model, CausalLanguageModel):
+            raise TinylmError(f'{self.model.architecture} takes no model that guesses, only speculate="lookup"')
+        if draft._causal.config.vocab_size != self.model.config.vocab_size or (
+            draft.tokenizer is not self.tokenizer and draft.tokenizer.to_json() != self.tokenizer.to_json()
+        ):
+            raise TinylmError("speculate: the model that guesses needs the vocabulary of the one that writes")
+        return DraftModel(Reader(draft._causal))
 
     @property
     def _causal(self) -> CausalLanguageModel:

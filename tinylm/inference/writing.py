@@ -94,6 +94,12 @@ class Writer:
             text += self._finish("length")
         return text
 
+    def close(self, reason: FinishReason) -> Completion:
+        """End the text, unless it has ended."""
+        if self._reason is None:
+            self._finish(reason)
+        return self.completion()
+
     def completion(self) -> Completion:
         """The text so far."""
         tokens = tuple(self.ids[self.prompt :])

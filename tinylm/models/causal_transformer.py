@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinylm.autograd import Tensor
-from tinylm.nn import AttentionCache, Embedding, Linear, Module, TransformerBlock
+from tinylm.nn import AttentionCache, Embedding, Linear, Module, RaggedCache, TransformerBlock
 
 from .blocks import call_block, document_sight
 from .language_model import CausalLanguageModel
@@ -17,7 +17,7 @@ __all__ = ["CausalTransformer", "KeyValueCache"]
 
 
 class KeyValueCache:
-    """The keys and values of all layers for the tokens seen so far."""
+    """The keys and values of all layers for the tokens seen so far; `length` of the longest row."""
 
     def __init__(self, layers: list[AttentionCache]):
         self.layers = layers
@@ -30,6 +30,14 @@ class KeyValueCache:
         for layer in self.layers:
             layer.length = min(layer.length, length)
         return True
+
+    def positions(self, count: int) -> np.ndarray | None:
+        """Where the next `count` tokens of each row stand, (B, T); None where all rows have seen as many."""
+        offsets = self.layers[0].offsets
+        return None if offsets is None else offsets[:, None] + np.arange(count)
+
+    def joined(self, caches: Sequence[KeyValueCache]) -> KeyValueCache:
+        return KeyValueCache([RaggedCache(layers) for layers in zip(*(cache.layers for cache in caches), strict=True)])
 
     def select(self, rows: np.ndarray) -> None:
         for layer in self.layers:
@@ -81,6 +89,8 @@ class CausalTransformer(CausalLanguageModel):
             if cache or positions is not None:
                 raise ValueError(f"{type(self).__name__}: documents say where tokens stand, and have no cache")
             seen["bias"], positions = document_sight(documents, self.tokens.weight.dtype)
+        if cache and positions is None:
+            positions = cache.positions(ids.shape[1])
         start = cache.length if cache else 0
         x = self.embed(ids, np.arange(start, start + ids.shape[1]) if positions is None else positions)  # (B, T, C)
         for index, block in enumerate(self.blocks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +32,9 @@ class DecoderCache(KeyValueCache):
     ):
         super().__init__(layers)
         self.memory_key_values, self.memory_mask = memory_key_values, memory_mask
+
+    def joined(self, caches: Sequence[KeyValueCache]) -> KeyValueCache:
+        raise TypeError("the caches of targets are not joined: their sources differ in length")
 
     def select(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""

@@ -26,6 +26,9 @@ class Cache(Protocol):
     def keep(self, length: int) -> bool:
         """Forget the tokens after the first `length`; False, and nothing done, where the cache cannot."""
 
+    def joined(self, caches: Any) -> Any:
+        """One cache of the rows of several, which may have seen different numbers of tokens: it takes one at a time."""
+
     def select(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
 

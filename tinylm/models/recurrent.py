@@ -6,6 +6,7 @@ Source: Graves 2013, "Generating sequences with recurrent neural networks", arXi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,16 @@ class StateCache:
 
     def keep(self, length: int) -> bool:
         return length >= self.length
+
+    def joined(self, caches: Sequence[StateCache]) -> StateCache:
+        """One cache of all their rows; a state does not say how many tokens it has seen."""
+        states = zip(*(cache.state for cache in caches), strict=True)
+        return StateCache(
+            [
+                tuple(Tensor(np.concatenate([part.data for part in parts])) for parts in zip(*layer, strict=True))
+                for layer in states
+            ]
+        )
 
     def select(self, rows: np.ndarray) -> None:
         self.state = [tuple(Tensor(part.data[rows]) for part in layer) for layer in self.state]

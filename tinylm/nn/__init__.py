@@ -1,6 +1,6 @@
 """Layers: floor 2, on autograd. One layer a file; `Module` is what they share."""
 
-from .attention import AttentionCache, MultiHeadAttention
+from .attention import AttentionCache, MultiHeadAttention, RaggedCache
 from .cross_attention import CrossAttention
 from .dropout import Dropout, random_step
 from .embedding import Embedding
@@ -38,6 +38,7 @@ __all__ = [
     "MultiHeadAttention",
     "ParallelBlock",
     "RMSNorm",
+    "RaggedCache",
     "Recurrent",
     "RecurrentState",
     "RelativeBias",

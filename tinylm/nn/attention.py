@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from .linear import FusedLinear, Linear
 from .module import Module
 from .rotary import Rotary
 
-__all__ = ["AttentionCache", "MultiHeadAttention"]
+__all__ = ["AttentionCache", "MultiHeadAttention", "RaggedCache"]
 
 # The tokens that a cache has room for at first; it doubles when they do not do, up to its capacity.
 FIRST_ROOM = 256
@@ -56,6 +57,11 @@ class AttentionCache:
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
+    @property
+    def offsets(self) -> np.ndarray | None:
+        """The place of the next token in each row, (B,); None where it is `length` in all of them."""
+        return None
+
     def select(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; a row may come more than once. rows: (B,) integers."""
         self.keys, self.values = self.keys[rows], self.values[rows]
@@ -64,6 +70,63 @@ class AttentionCache:
         larger = np.empty((*array.shape[:2], room, array.shape[3]), array.dtype)
         larger[:, :, : self.length] = array[:, :, : self.length]
         return larger
+
+
+class RaggedCache(AttentionCache):
+    """The keys and values of one layer for rows that have seen different numbers of tokens, `lengths` (B,).
+
+    length: of the longest. Made of caches of one or several rows; it grows by a token of each row at a time.
+    """
+
+    def __init__(self, caches: Sequence[AttentionCache]):
+        self.capacity = caches[0].capacity
+        self.lengths = np.concatenate([_lengths(cache) for cache in caches])
+        self.length = int(self.lengths.max(initial=0))
+        self.keys = self._joined([cache.keys for cache in caches])
+        self.values = self._joined([cache.values for cache in caches])
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return self.lengths
+
+    def append(self, keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add (B, G, 1, D) new ones; return views of all up to the longest row, which hold zeros beyond a row's end."""
+        end = self.length + 1
+        if end > self.capacity or keys.shape[2] != 1:
+            raise ValueError(f"the cache holds {self.capacity} tokens of a row, and takes one at a time")
+        if end > self.keys.shape[2]:
+            self.keys, self.values = (self._with_more(array) for array in (self.keys, self.values))
+        rows = np.arange(len(self.lengths))
+        self.keys[rows, :, self.lengths], self.values[rows, :, self.lengths] = keys[:, :, 0], values[:, :, 0]
+        self.lengths, self.length = self.lengths + 1, end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def select(self, rows: np.ndarray) -> None:
+        super().select(rows)
+        self.lengths = self.lengths[rows]
+        self.length = int(self.lengths.max(initial=0))
+
+    def _joined(self, arrays: list[np.ndarray]) -> np.ndarray:
+        """Rows beneath each other, with room for some more tokens."""
+        room = min(self.length + FIRST_ROOM, self.capacity)
+        whole = np.zeros((len(self.lengths), arrays[0].shape[1], room, arrays[0].shape[3]), arrays[0].dtype)
+        first = 0
+        for array in arrays:
+            known = min(array.shape[2], self.length)
+            whole[first : first + len(array), :, :known] = array[:, :, :known]
+            first += len(array)
+        for row, length in enumerate(self.lengths):
+            whole[row, :, length:] = 0
+        return whole
+
+    def _with_more(self, array: np.ndarray) -> np.ndarray:
+        room = min(2 * array.shape[2], self.capacity)
+        return np.pad(array, ((0, 0), (0, 0), (0, room - array.shape[2]), (0, 0)))
+
+
+def _lengths(cache: AttentionCache) -> np.ndarray:
+    """How many tokens each row of a cache has seen, (B,)."""
+    return cache.lengths if isinstance(cache, RaggedCache) else np.full(len(cache.keys), cache.length)
 
 
 class MultiHeadAttention(Module):
@@ -153,7 +216,8 @@ class MultiHeadAttention(Module):
         if self.rotary:
             angles = self._angles(cache.length, T, positions, q.dtype)
             q, k = K.rope(q, *angles), K.rope(k, *angles)
-        y = F.attention(q, *cache.append(k, v), key_mask, bias, **self.sight)
+        offsets = cache.offsets
+        y = F.attention(q, *cache.append(k, v), key_mask, bias, offsets, **self.sight)
         return F.reshape(F.transpose(y, axes=(0, 2, 1, 3)), shape=(B, T, self.heads * self.value_width))
 
     def _angles(self, start: int, count: int, positions: np.ndarray | None, dtype: Any) -> tuple[Any, Any, Any]:
