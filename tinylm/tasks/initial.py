@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from tinylm.errors import TinylmError, nearest
-from tinylm.formats import ModelSource
-from tinylm.models import Model
+from tinylm.formats import ModelSource, save_adapter, save_model
+from tinylm.models import LowRankSettings, Model, add_low_rank
 from tinylm.nn import Initializer
+from tinylm.text import Tokenizer
 
 from .settings import TrainSettings
 
-__all__ = ["continue_model", "freeze", "prepare_model"]
+__all__ = ["continue_model", "freeze", "prepare_model", "save_trained"]
 
 
 def continue_model(source: ModelSource, *, head: str, seed: int, **changes: Any) -> tuple[Model, list[str]]:
@@ -31,13 +34,43 @@ def continue_model(source: ModelSource, *, head: str, seed: int, **changes: Any)
     return source.build_into(family.from_settings(settings, Initializer(seed)))
 
 
-def prepare_model(model: Model, settings: TrainSettings) -> None:
-    """Make the model ready to be trained as the settings say: what is frozen, and what is computed again."""
+def prepare_model(model: Model, settings: TrainSettings, new: Collection[str] = ()) -> None:
+    """Make the model ready to be trained as the settings say: what is frozen, and what is computed again.
+
+    new: the tensors of a model folder that the model to begin with did not have: LoRA trains them whole.
+    """
     if settings.gradient_checkpointing:
         if model.gradient_checkpointing is None:
             raise TinylmError(f"gradient_checkpointing: {settings.model} has no blocks that could be computed again")
         model.gradient_checkpointing = True
+    if settings.lora_rank:
+        add_low_rank(model, _low_rank(settings), Initializer(settings.seed))
+        parameters = dict(model.named_parameters())
+        for name, stored in model.folder_names().items():
+            parameters[name].requires_grad |= any(part in new for part in stored.names)
     freeze(model, settings.freeze)
+
+
+def save_trained(
+    folder: str | PathLike[str],
+    model: Model,
+    tokenizer: Tokenizer,
+    card: Mapping[str, Any],
+    settings: TrainSettings,
+) -> None:
+    """Write the model as a model folder, or what LoRA has learnt as an adapter of the model that the run begins with.
+
+    card: what `tinylm.json` says.
+    """
+    if settings.lora_rank:
+        base = str(Path(settings.init).resolve()) if Path(settings.init).exists() else settings.init
+        save_adapter(folder, model, base, _low_rank(settings), tokenizer, card)
+    else:
+        save_model(folder, model, tokenizer, card)
+
+
+def _low_rank(settings: TrainSettings) -> LowRankSettings:
+    return LowRankSettings(settings.lora_rank, settings.lora_alpha, settings.lora_dropout, settings.lora_targets)
 
 
 def freeze(model: Model, patterns: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from tinylm.models import Model
 from tinylm.text import Tokenizer
 from tinylm.training import Task
 
-from .initial import continue_model
+from .initial import continue_model, prepare_model
 from .new_models import new_model
 from .settings import TrainSettings
 
@@ -113,14 +113,23 @@ class TaskKind(ABC):
         return self.learn_tokenizer() if self.init is None else self.init.tokenizer()
 
     def build_model(self, tokenizer: Tokenizer) -> Model:
-        """The model at the first step: a new one, or the one that the run begins with. After `load`."""
+        """The model at the first step: a new one, or the one that the run begins with. After `load`.
+
+        Its parameters that are trained are those with requires_grad.
+        """
+        model, new = self._first_model(tokenizer)
+        prepare_model(model, self.settings, new)
+        return model
+
+    def _first_model(self, tokenizer: Tokenizer) -> tuple[Model, list[str]]:
+        """The model, and those of its tensors that the one it begins with does not have."""
         settings, changes = self.settings, self.model_settings(tokenizer)
         if self.init is None:
-            return new_model(settings, tokenizer.vocab_size, head=self.head, **changes)
+            return new_model(settings, tokenizer.vocab_size, head=self.head, **changes), []
         model, new = continue_model(self.init, head=self.head, seed=settings.seed, **changes)
         if new:
             self.notify(f"{settings.init} has no {', '.join(new)}: new weights, which this task needs")
         if model.config.vocab_size < tokenizer.vocab_size:
             sizes = f"{tokenizer.vocab_size:,} tokens, and its model knows {model.config.vocab_size:,}"
             raise TinylmError(f"{settings.init}: its tokenizer has {sizes}")
-        return model
+        return model, new

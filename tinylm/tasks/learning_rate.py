@@ -8,7 +8,6 @@ from tinylm.data import Progress
 from tinylm.training import Callback, RangeTest, range_test
 
 from .building import build_trainer
-from .initial import prepare_model
 from .settings import TrainSettings
 from .table import find_task
 
@@ -29,7 +28,6 @@ def find_learning_rate(
     kind = find_task(settings.task)(settings, notify=notify, progress=progress)
     tokenizer = kind.build_tokenizer()
     task, model = kind.load(tokenizer), kind.build_model(tokenizer)
-    prepare_model(model, settings)
     trainer = build_trainer(settings, model, task, notify=notify)
     trainer.callbacks += callbacks
     return range_test(trainer, lowest=lowest, highest=highest, steps=steps)

@@ -20,6 +20,7 @@ from tinylm_kernels import PRECISIONS
 
 __all__ = [
     "INFINITY",
+    "LORA_SETTINGS",
     "OF_NEW_MODELS",
     "OPTIMIZER_SETTINGS",
     "RECURRENT",
@@ -42,8 +43,8 @@ TOKENIZERS = ("chars", "bytes", "bpe", "unigram", "wordpiece")  # any other text
 RANGES: tuple[tuple[str, float, float], ...] = (
     ("context layers width heads embedding steps batch_size accumulate validate_every checkpoint_every", 1, INFINITY),
     ("patience divergence seed clip initial_std weight_decay eps power learning_rate final_learning_rate", 0, INFINITY),
-    ("warmup decay_share validation dropout beta1 beta2 ema label_smoothing", 0, 1),
-    ("kv_heads", 0, INFINITY),
+    ("warmup decay_share validation dropout lora_dropout beta1 beta2 ema label_smoothing", 0, 1),
+    ("kv_heads lora_rank lora_alpha", 0, INFINITY),
 )
 
 
@@ -75,6 +76,10 @@ class TrainSettings:
     deduplicate: bool = False  # leave out records that repeat an earlier one; plain text is not looked at
     init: str = ""  # the model to begin with, wherever `tinylm.load` opens one; a new one where empty
     freeze: tuple[str, ...] = ()  # parts of the model that are not trained, as patterns of their names
+    lora_rank: int = 0  # of the matrices of LoRA, which are trained instead of the model; 0 trains the model
+    lora_alpha: float = 16.0  # their product is scaled by lora_alpha / lora_rank
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = ()  # the layers that get some, by how their names end; all linear ones where empty
     tokenizer: str = "chars"  # of TOKENIZERS, or where one lies: a tokenizer.json, a model or run folder
     vocab_size: int = 2048  # tokens that bpe, unigram and wordpiece learn, at most
     validation: float = 0.1  # the last share of the text, held out
@@ -119,6 +124,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not self.init:
             check_choice("model", self.model, self.models)
+            if self.lora_rank:
+                raise TinylmError(f"lora_rank={self.lora_rank} adds to a model that exists: say which, with --init")
         check_choice("optimizer", self.optimizer, tuple(OPTIMIZERS))
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("schedule", self.schedule, tuple(SCHEDULES))
@@ -164,6 +171,10 @@ OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
     "adagrad": {"learning_rate": 1e-2, "final_learning_rate": 3e-4, "weight_decay": 0.0},
     "sgd": {"learning_rate": 0.1, "final_learning_rate": 3e-3, "weight_decay": 0.0},
 }
+
+
+# The same for LoRA. Source: Hu et al. 2021, arXiv:2106.09685, table 11 (GPT-2).
+LORA_SETTINGS: dict[str, Any] = {"learning_rate": 2e-4}
 
 
 def read_settings(kind: type[TrainSettings], layers: Iterable[Mapping[str, Any]]) -> TrainSettings:

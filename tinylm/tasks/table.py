@@ -11,7 +11,7 @@ from tinylm.formats import open_model
 
 from .kind import TaskKind
 from .masked import Masked
-from .settings import OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSettings, read_settings
+from .settings import LORA_SETTINGS, OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSettings, read_settings
 from .writing import Writing
 
 __all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings"]
@@ -52,7 +52,9 @@ def choose_settings(preset: str | None, settings: Mapping[str, Any]) -> TrainSet
     if name not in kind.presets:
         raise TinylmError(f"there is no preset {name!r}{nearest(name, kind.presets)}")
     optimizer = OPTIMIZER_SETTINGS.get(settings.get("optimizer", ""), {})
-    chosen = resolve_settings(kind.presets[name], optimizer, kind.tuned if settings.get("init") else {}, settings)
+    tuned = kind.tuned if settings.get("init") else {}
+    lora = LORA_SETTINGS if settings.get("lora_rank") not in (None, 0, "0") else {}
+    chosen = resolve_settings(kind.presets[name], optimizer, tuned, lora, settings)
     return _begin_with(chosen, settings) if chosen.init else chosen
 
 

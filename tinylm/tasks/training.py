@@ -13,7 +13,6 @@ from typing import Any
 from tinylm.data import Progress
 from tinylm.errors import DivergedError, TinylmError
 from tinylm.extras import import_extra
-from tinylm.formats import save_model
 from tinylm.models import Model
 from tinylm.text import Tokenizer, load_tokenizer
 from tinylm.training import (
@@ -36,7 +35,7 @@ from tinylm.training import (
 )
 
 from .building import build_trainer
-from .initial import prepare_model
+from .initial import save_trained
 from .kind import TaskKind
 from .settings import TrainSettings, settings_to_json
 from .table import find_task, resolve_settings
@@ -94,7 +93,6 @@ def run_training(
     tokenizer = kind.build_tokenizer() if begun is None else _resume_tokenizer(begun, kind)
     task = kind.load(tokenizer)
     model = kind.build_model(tokenizer)
-    prepare_model(model, settings)
     trainer = build_trainer(settings, model, task, notify=notify)
     run = begun or RunFolder.create(out, settings_to_json(settings), data_fingerprint=kind.fingerprint)
     if begun is None:
@@ -169,7 +167,7 @@ def _callbacks(
     if settings.patience:
         chosen.append(early_stopping(settings.patience))
     card = {"task": {"name": kind.name, **kind.use()}, **run.provenance}
-    save = partial(save_model, run.best, model, tokenizer, card)
+    save = partial(save_trained, run.best, model, tokenizer, card, settings)
     boards = [stack.enter_context(TensorBoard(run.path / "tensorboard"))] if settings.track == "tensorboard" else []
     sample = partial(kind.sample, model, tokenizer)
     chosen += [
