@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         LayerNormalization,
         MultiHeadAttention,
     )
+    from tinylm.tuning import tune
     from tinylm_kernels import all_kernels, use
 
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
         "LayerNormalization",
         "MultiHeadAttention",
     ),
+    "tinylm.tuning": ("tune",),
     "tinylm.sequential.callbacks": ("EarlyStopping", "History", "ModelCheckpoint"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -94,6 +96,7 @@ __all__ = [
     "observe",
     "prepare_process",
     "train",
+    "tune",
     "use",
 ]
 

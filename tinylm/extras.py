@@ -25,6 +25,7 @@ EXTRAS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",
+    "optuna": "tune",
 }
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")

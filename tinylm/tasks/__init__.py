@@ -8,11 +8,14 @@ from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, evaluate_
 from .learning_rate import find_learning_rate
 from .new_models import new_model
 from .settings import (
+    OF_NEW_MODELS,
     OPTIMIZER_SETTINGS,
+    RECURRENT,
     STEERING,
     TOKENIZERS,
     TrainSettings,
     parse_assignments,
+    read_setting,
     read_settings_file,
     settings_to_json,
 )
@@ -25,8 +28,10 @@ from .writing import PRESETS, Writing, WritingSettings
 __all__ = [
     "EVALUATION_CONTEXT",
     "LEARNT",
+    "OF_NEW_MODELS",
     "OPTIMIZER_SETTINGS",
     "PRESETS",
+    "RECURRENT",
     "STEERING",
     "TASKS",
     "TOKENIZERS",
@@ -54,6 +59,7 @@ __all__ = [
     "new_model",
     "parse_assignments",
     "prepare_model",
+    "read_setting",
     "read_settings_file",
     "resolve_settings",
     "resume_settings",

@@ -30,6 +30,7 @@ __all__ = [
     "check_choice",
     "check_range",
     "parse_assignments",
+    "read_setting",
     "read_settings",
     "read_settings_file",
     "settings_to_json",
@@ -191,6 +192,11 @@ def read_settings(kind: type[TrainSettings], layers: Iterable[Mapping[str, Any]]
                 raise TinylmError(f"unknown setting {name!r}{nearest(name, hints)}")
             chosen[name] = _read_value(name, value, hints[name])
     return kind(**chosen)
+
+
+def read_setting(settings: TrainSettings, name: str, value: Any) -> Any:
+    """A value of one setting, read from a text where it is one. Raises TinylmError where it does not fit its type."""
+    return _read_value(name, value, typing.get_type_hints(type(settings))[name])
 
 
 def _read_value(name: str, value: Any, hint: Any) -> Any:

@@ -18,6 +18,7 @@ from . import (
     tokenizer,
     tokens,
     train,
+    tune,
     warmup,
 )
 
@@ -25,6 +26,7 @@ __all__ = ["COMMANDS"]
 
 COMMANDS = (
     train,
+    tune,
     lr_find,
     generate,
     chat,
