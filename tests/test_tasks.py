@@ -48,7 +48,8 @@ def test_every_task_has_settings_that_name_it_and_can_build_its_default_model(na
     for family in settings.models:
         if "t5" not in family:
             sizes = {"layers": 1, "width": 16, "heads": 2, "embedding": 16}
-            model = new_model(resolve_settings({"task": name, "model": family}, sizes), 50, head=TASKS[name].head)
+            settings = choose_settings(None, {"task": name, "model": family, **sizes})
+            model = new_model(settings, 50, head=TASKS[name].head)
             assert model.model_type == family
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from tinylm.inference import (
     BeamGenerator,
     Candidate,
     ChatGenerator,
+    Labelled,
+    classify,
     fill_masks,
     log_probabilities,
     next_logits,
@@ -167,6 +169,19 @@ class LM(ChatGenerator, BeamGenerator):
         Raises TinylmError for a model that predicts no masked tokens, or a text without one.
         """
         return fill_masks(self.model, self.tokenizer, text, k)
+
+    @overload
+    def classify(self, texts: str, pairs: str | None = None) -> Labelled: ...  # type: ignore[overload-overlap]
+    @overload
+    def classify(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Labelled]: ...
+    def classify(self, texts: Any, pairs: Any = None) -> Any:
+        """The label of a text, or of each of a sequence of texts, and the probabilities of all labels.
+
+        pairs: the second text of each, for a model of pairs. Raises TinylmError for a model without labels.
+        """
+        if isinstance(texts, str):
+            return classify(self.model, self.tokenizer, [texts], None if pairs is None else [pairs])[0]
+        return classify(self.model, self.tokenizer, texts, pairs)
 
     def score(self, text: str) -> Score:
         """The probability of a text, token by token."""

@@ -1,12 +1,14 @@
 """From text to batches: corpora, memory-mapped token files, windows for training and validation."""
 
 from .batches import IGNORE, LanguageModelBatches
+from .buckets import LengthBuckets
 from .continued import ContinuedBatches
 from .corpora import Corpus, builtin_corpus, open_corpus
 from .masking import mask_tokens
 from .mixture import Batches, MixedBatches
 from .omissions import Omissions
 from .packing import PackedBatches
+from .padding import pad_rows
 from .readers import READERS, TEXT_SUFFIXES
 from .records import EpochOrder, Records, make_records, open_records
 from .span_corruption import corrupt_spans, corrupted_batch
@@ -26,6 +28,7 @@ __all__ = [
     "CorpusTokens",
     "EpochOrder",
     "LanguageModelBatches",
+    "LengthBuckets",
     "LengthDistribution",
     "MixedBatches",
     "Omissions",
@@ -45,5 +48,6 @@ __all__ = [
     "measure_tokens",
     "open_corpus",
     "open_records",
+    "pad_rows",
     "tokenize_corpus",
 ]

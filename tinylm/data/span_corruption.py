@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import TinylmError
 from .batches import IGNORE
+from .padding import pad_rows
 
 __all__ = ["corrupt_spans", "corrupted_batch"]
 
@@ -69,12 +70,5 @@ def corrupted_batch(
         corrupt_spans(row, seed=seed, step=step, row=first_row + at, **settings)  # type: ignore[arg-type]
         for at, row in enumerate(ids)
     ]
-    source, mask = _padded([pair[0] for pair in pairs], pad_id)
-    return source, mask, _padded([pair[1] for pair in pairs], IGNORE)[0]
-
-
-def _padded(rows: Sequence[np.ndarray], filling: int) -> tuple[np.ndarray, np.ndarray]:
-    mask = np.arange(max(map(len, rows))) < np.array([[len(row)] for row in rows])
-    padded = np.full(mask.shape, filling, rows[0].dtype)
-    padded[mask] = np.concatenate(rows)
-    return padded, mask
+    source, mask = pad_rows([pair[0] for pair in pairs], pad_id)
+    return source, mask, pad_rows([pair[1] for pair in pairs], IGNORE)[0]

@@ -4,6 +4,7 @@ from .batching import BatchWriter
 from .beam import BeamSettings, Hypothesis, beam_search
 from .beam_generator import BeamGenerator
 from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
+from .classification import Labelled, class_probabilities, classifier_inputs, classify, encode_text, is_classifier
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .generation import first_ids, generate, log_probabilities, next_logits
 from .logits import log_softmax, probabilities
@@ -27,6 +28,7 @@ __all__ = [
     "Conversation",
     "GenerationSettings",
     "Hypothesis",
+    "Labelled",
     "PlainTemplate",
     "Reader",
     "Sampler",
@@ -38,9 +40,14 @@ __all__ = [
     "Usage",
     "Writer",
     "beam_search",
+    "class_probabilities",
+    "classifier_inputs",
+    "classify",
+    "encode_text",
     "fill_masks",
     "first_ids",
     "generate",
+    "is_classifier",
     "log_probabilities",
     "log_softmax",
     "masked_logits",

@@ -6,10 +6,12 @@ from .bart import Bart, BartConfig, Marian, MarianConfig
 from .base import Model
 from .bert import Bert, BertConfig, DistilBert, DistilBertConfig
 from .blocks import padded_positions
+from .classifier import CausalClassifier
 from .encoder import Encoder
 from .encoder_decoder import Conditional, EncoderDecoder
 from .gpt2 import GPT2, GPT2Config
 from .gpt_neox import GPTNeoX, GPTNeoXConfig
+from .heads import label_loss
 from .language_model import CausalLanguageModel
 from .llama import Llama, LlamaConfig, Mistral, MistralConfig, Qwen2, Qwen2Config
 from .low_rank import LowRankSettings, add_low_rank, low_rank_names, low_rank_targets
@@ -25,6 +27,7 @@ __all__ = [
     "BartConfig",
     "Bert",
     "BertConfig",
+    "CausalClassifier",
     "CausalLanguageModel",
     "Conditional",
     "DistilBert",
@@ -51,6 +54,7 @@ __all__ = [
     "Stored",
     "T5Config",
     "add_low_rank",
+    "label_loss",
     "low_rank_names",
     "low_rank_targets",
     "padded_positions",

@@ -24,7 +24,7 @@ class Model(Module):
     end that are read over: constants, and the heads of other tasks.
     """
 
-    model_type: ClassVar[str]
+    model_type: str
     config_class: ClassVar[type]
     architecture: str
     unsupported: ClassVar[Mapping[str, Any]] = MappingProxyType({})

@@ -28,6 +28,7 @@ from .activations import ACTIVATIONS
 from .config import check_activation, check_divides, check_positive, check_rates
 from .encoder import Encoder
 from .heads import ClassificationHead, Head, MaskedLanguageHead, SpanHead, TokenHead
+from .labels import LabelSettings
 from .stored import Stored, stored_names
 
 __all__ = ["Bert", "BertConfig", "DistilBert", "DistilBertConfig"]
@@ -43,21 +44,13 @@ SUFFIXES = {
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(LabelSettings):
     """The settings that the encoders share, under Hugging Face's names."""
 
     vocab_size: int
     max_position_embeddings: int = 512  # the context, in tokens
     initializer_range: float = 0.02  # standard deviation of the first weights
-    id2label: dict | None = None  # the names of the labels; two where None
-    label2id: dict | None = None
-    problem_type: str | None = None  # see `ClassificationHead`
     pad_token_id: int | None = 0
-
-    @property
-    def labels(self) -> int:
-        """How many there are."""
-        return 2 if self.id2label is None else len(self.id2label)
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,14 @@ from tinylm.nn import (
 from .activations import ACTIVATIONS
 from .causal_transformer import CausalTransformer
 from .config import check_activation, check_divides, check_positive, check_rates
+from .labels import LabelSettings
 from .stored import Stored, stored_names
 
 __all__ = ["GPT2", "GPT2Config"]
 
 
 @dataclass(frozen=True)
-class GPT2Config:
+class GPT2Config(LabelSettings):
     """The settings of a GPT-2, under the names of Hugging Face's GPT2Config.
 
     Its attn_pdrop has no counterpart: the attention kernel never holds the probabilities that it would drop.
@@ -52,6 +53,7 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02  # standard deviation of the first weights
     tie_word_embeddings: bool = True  # the output projection is the token embedding
+    pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list | None = None
 

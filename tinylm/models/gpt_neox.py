@@ -30,13 +30,14 @@ from .activations import ACTIVATIONS
 from .base import Model
 from .causal_transformer import CausalTransformer
 from .config import check_activation, check_divides, check_positive, check_rates, flat_rope_settings
+from .labels import LabelSettings
 from .stored import Stored, stored_names
 
 __all__ = ["GPTNeoX", "GPTNeoXConfig"]
 
 
 @dataclass(frozen=True)
-class GPTNeoXConfig:
+class GPTNeoXConfig(LabelSettings):
     """The settings of a GPT-NeoX, under the names of Hugging Face's GPTNeoXConfig; it has no dropout of attention."""
 
     vocab_size: int
@@ -55,6 +56,7 @@ class GPTNeoXConfig:
     tie_word_embeddings: bool = False  # the output projection is the token embedding
     use_parallel_residual: bool = True
     attention_bias: bool = True
+    pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | list | None = None
 

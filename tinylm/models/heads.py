@@ -12,7 +12,20 @@ from tinylm.autograd import Parameter, Tensor
 from tinylm.autograd import functional as F
 from tinylm.nn import Dropout, Initializer, LayerNorm, Linear, Module
 
-__all__ = ["ClassificationHead", "Head", "MaskedLanguageHead", "SpanHead", "TokenHead"]
+__all__ = [
+    "LAST",
+    "MEAN",
+    "MULTI_LABEL",
+    "REGRESSION",
+    "SINGLE_LABEL",
+    "ClassificationHead",
+    "Head",
+    "MaskedLanguageHead",
+    "PooledHead",
+    "SpanHead",
+    "TokenHead",
+    "label_loss",
+]
 
 
 class Head(Module):
@@ -58,8 +71,7 @@ class MaskedLanguageHead(Head):
 class ClassificationHead(Head):
     """The logits (B, labels) of a text, from its first token: W2 drop(activation(W1 x + b1)) + b2.
 
-    problem: "single_label_classification", "multi_label_classification" (each label yes or no) or "regression"; where
-    None the targets decide: one label is a regression, integers are single labels, floats many.
+    problem: as `label_loss` takes it.
     """
 
     def __init__(
@@ -83,20 +95,61 @@ class ClassificationHead(Head):
         return self.classifier(self.dropout(self.activation(self.pooler(x[:, 0]))))
 
     def loss(self, x: Tensor, targets: np.ndarray, *, label_smoothing: float) -> Tensor:
-        """targets: (B,) integers, single labels; (B, labels) of 0 and 1, many; (B,) or (B, labels) floats, values."""
-        logits = self(x)
-        labels = logits.shape[-1]
-        problem = self.problem or ("regression" if labels == 1 else PROBLEMS[targets.dtype.kind in "iu"])
-        if problem == "single_label_classification":
-            return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-        wanted = targets.reshape(logits.shape).astype(logits.dtype)
-        if problem == "multi_label_classification":
-            return F.binary_cross_entropy(logits, wanted)
-        difference = logits - wanted
-        return (difference * difference).mean()
+        """targets: as `label_loss` takes them."""
+        return label_loss(self(x), targets, self.problem, label_smoothing=label_smoothing)
 
 
-PROBLEMS = ("multi_label_classification", "single_label_classification")
+SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+
+
+def label_loss(
+    logits: Tensor,
+    targets: np.ndarray,
+    problem: str | None = None,
+    weights: np.ndarray | None = None,
+    *,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The mean loss of the logits (B, labels) of texts.
+
+    problem: "single_label_classification", "multi_label_classification" (each label yes or no) or "regression"; where
+    None the targets decide: one label is a regression, integers are single labels, floats many. targets: (B,) integers,
+    single labels; (B, labels) of 0 and 1, many; (B,) or (B, labels) floats, values. weights: (B,), of single labels.
+    """
+    labels = logits.shape[-1]
+    problem = problem or (REGRESSION if labels == 1 else SINGLE_LABEL if targets.dtype.kind in "iu" else MULTI_LABEL)
+    if problem == SINGLE_LABEL:
+        weights = None if weights is None else weights.astype(logits.dtype)
+        return F.cross_entropy(logits, targets, weights, label_smoothing=label_smoothing)
+    wanted = targets.reshape(logits.shape).astype(logits.dtype)
+    if problem == MULTI_LABEL:
+        return F.binary_cross_entropy(logits, wanted)
+    difference = logits - wanted
+    return (difference * difference).mean()
+
+
+LAST, MEAN = "last", "mean"
+
+
+class PooledHead(Head):
+    """The logits (B, labels) of a text, from its last token or the mean of all of them: W x.
+
+    pooling: LAST or MEAN.
+    """
+
+    def __init__(self, channels: int, labels: int, init: Initializer, *, pooling: str, std: float):
+        self.classifier = Linear(channels, labels, init, std=std, bias=False)
+        self.pooling = pooling
+
+    def forward(self, x: Tensor, key_mask: np.ndarray | None = None) -> Tensor:
+        """x: (B, T, C); key_mask: (B, T) bool, False for padding on the right."""
+        B, T, _ = x.shape
+        lengths = np.full(B, T) if key_mask is None else key_mask.sum(axis=1)
+        if self.pooling == LAST:
+            return self.classifier(x[np.arange(B), np.maximum(lengths, 1) - 1])
+        counted = np.arange(T) < lengths[:, None]
+        shares = (counted / np.maximum(lengths, 1)[:, None]).astype(x.dtype)
+        return self.classifier((x * shares[..., None]).sum(axis=1))
 
 
 class TokenHead(Head):

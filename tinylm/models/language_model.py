@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 import tinylm_kernels as K
 from tinylm.autograd import Tensor
 from tinylm.autograd import functional as F
+from tinylm.nn import Initializer
 
 from .base import Model
+from .classifier import CausalClassifier, classifier_name
 
 __all__ = ["Cache", "CausalLanguageModel"]
 
@@ -51,6 +54,16 @@ class CausalLanguageModel(Model):
         """The tokens that end a text; generation stops before them."""
         end = self.config.eos_token_id
         return frozenset([] if end is None else end if isinstance(end, list) else [end])
+
+    @classmethod
+    def architectures(cls) -> dict[str, str]:
+        return {**super().architectures(), "classification": classifier_name(cls.architecture)}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], init: Initializer) -> Model:
+        model: Any = super().from_settings(settings, init)
+        architecture = (settings.get("architectures") or [cls.architecture])[0]
+        return CausalClassifier(model, init) if architecture == classifier_name(cls.architecture) else model
 
     def hidden(
         self, ids: np.ndarray, cache: Any = None, key_mask: np.ndarray | None = None, **where: np.ndarray | None

@@ -27,6 +27,7 @@ from tinylm.nn import (
 from .base import Model
 from .causal_transformer import CausalTransformer
 from .config import check_divides, check_positive, flat_rope_settings
+from .labels import LabelSettings
 from .stored import Stored, stored_names
 
 __all__ = ["Llama", "LlamaConfig", "Mistral", "MistralConfig", "Qwen2", "Qwen2Config"]
@@ -35,7 +36,7 @@ Window = tuple[int | None, int | None] | None
 
 
 @dataclass(frozen=True)
-class LlamaConfig:
+class LlamaConfig(LabelSettings):
     """The settings of a Llama, under the names of Hugging Face's LlamaConfig.
 
     Its attention_dropout has no counterpart: the attention kernel never holds the probabilities that it would drop.

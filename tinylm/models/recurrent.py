@@ -16,6 +16,7 @@ from tinylm.autograd import Tensor
 from tinylm.errors import TinylmError
 from tinylm.nn import GRU, LSTM, Dropout, Embedding, Initializer, Linear, Recurrent, RecurrentState
 
+from .labels import LabelSettings
 from .language_model import CausalLanguageModel
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class RecurrentConfig:
+class RecurrentConfig(LabelSettings):
     """The settings that the recurrent families share."""
 
     vocab_size: int
@@ -40,6 +41,7 @@ class RecurrentConfig:
     dropout: float = 0.0  # after the embedding, between the layers and before the output projection
     variational_dropout: bool = False  # one mask for all steps of a row
     tie_word_embeddings: bool = False  # the output projection is the token embedding; needs equal sizes
+    pad_token_id: int | None = None
     bos_token_id: int | None = None
     eos_token_id: int | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 from tinylm.errors import TinylmError, nearest
 from tinylm.formats import open_model
 
+from .classification import Classification
 from .kind import TaskKind
 from .masked import Masked
 from .settings import LORA_SETTINGS, OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSettings, read_settings
@@ -16,7 +17,7 @@ from .writing import Writing
 
 __all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings"]
 
-TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in (Writing, Masked)}
+TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in (Writing, Masked, Classification)}
 DEFAULT_TASK = Writing.name
 
 

@@ -3,6 +3,7 @@
 from . import (
     bench,
     chat,
+    classify,
     convert,
     data,
     doctor,
@@ -33,6 +34,7 @@ COMMANDS = (
     serve,
     next_token,
     fill,
+    classify,
     evaluate,
     tokenizer,
     tokens,

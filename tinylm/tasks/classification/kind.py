@@ -1,0 +1,213 @@
+"""Classification as a kind of task: from records with texts and labels to a model that labels texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinylm.data import Corpus
+from tinylm.data.records import Records, open_records
+from tinylm.errors import TinylmError
+from tinylm.inference import encode_text
+from tinylm.models.heads import MULTI_LABEL, SINGLE_LABEL
+from tinylm.text import Tokenizer, find_special
+
+from ..kind import TaskKind
+from ..settings import RECURRENT, TrainSettings, check_choice
+from ..tokenizers import build_tokenizer
+from .task import Examples, LabelTask
+
+__all__ = ["Classification", "ClassificationSettings"]
+
+SPLIT_SEED = 0  # of what is held out: the same whatever the seed of a run, so that runs compare
+RECURRENT_PRESET = {"layers": 1, "learning_rate": 3e-3, "weight_decay": 0.01, "tie_embeddings": False}
+SHOWN = 12  # labels of a confusion matrix that people look at
+
+
+@dataclass(frozen=True)
+class ClassificationSettings(TrainSettings):
+    """The settings of classification."""
+
+    models: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "llama", "gpt_neox", *RECURRENT)
+
+    task: str = "classification"
+    text_column: str = ""  # the column of the text; guessed where empty, as the next two are
+    label_column: str = ""
+    pair_column: str = ""  # of a second text, where examples are pairs
+    header: tuple[str, ...] = ()  # names of the columns of tables that do not begin with them
+    label_separator: str = ""  # between the labels of one text, where it may have several: "|"
+    class_weights: str = "none"  # balanced: all labels count alike in the loss, however many examples they have
+    deduplicate: bool = True
+    model: str = "bert"
+    tokenizer: str = "wordpiece"
+    context: int = 128
+    layers: int = 2
+    dropout: float = 0.1
+    steps: int = 500
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 3e-5
+    warmup: float = 0.1
+    beta2: float = 0.999
+    validate_every: int = 100
+    checkpoint_every: int = 250
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("class_weights", self.class_weights, ("none", "balanced"))
+
+
+class Classification(TaskKind):
+    """Classification of texts, or of pairs of texts, by one label each or by several."""
+
+    name = "classification"
+    settings_class = ClassificationSettings
+    presets = MappingProxyType(
+        {"default": {}, "llama": {"dropout": 0.0}, "lstm": RECURRENT_PRESET, "gru": RECURRENT_PRESET}
+    )
+    head = "classification"
+    metric = "f1_macro"
+    sample_title = "what it says of what is held out"
+    settings: ClassificationSettings
+
+    def read_data(self) -> None:
+        settings = self.settings
+        if not settings.data:
+            raise TinylmError("classification takes data: a table of texts and labels, or a folder for each label")
+        self.records = self._open()
+        for line in self.records.summary().splitlines():
+            self.notify(line)
+        found = [self._label_of(record) for record in self.records]
+        self.several = any(isinstance(label, list) for label in found)
+        self.names = sorted({name for label in found for name in _as_list(label)})
+        if len(self.names) < 2:
+            raise TinylmError(f"{self.records.name}: nothing to tell apart: the labels are {self.names}")
+        if self.several and (settings.class_weights != "none" or settings.label_smoothing):
+            raise TinylmError("class_weights and label_smoothing are for texts with one label each")
+        self.train, self.validation = self._split(self.records)
+
+    def _open(self) -> Records:
+        settings = self.settings
+        columns = {"text": settings.text_column, "text_pair": settings.pair_column, "label": settings.label_column}
+        return open_records(
+            settings.data,
+            {field: column or None for field, column in columns.items()},
+            optional=() if settings.pair_column else ("text_pair",),
+            header=settings.header or None,
+            strict=settings.strict,
+            deduplicate=settings.deduplicate,
+            progress=self.progress,
+        )
+
+    def _label_of(self, record: Mapping[str, Any]) -> str | list[str]:
+        label, separator = record["label"], self.settings.label_separator
+        if separator and isinstance(label, str):
+            return [part.strip() for part in label.split(separator) if part.strip()]
+        return label
+
+    def _split(self, records: Records) -> tuple[Records, Records]:
+        share = self.settings.validation
+        if not share:
+            return records, records.select(slice(0, 0))
+        train, validation = records.split(share, seed=SPLIT_SEED)
+        return train, validation
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for record in self.records:
+            digest.update(json.dumps(record, sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def learn_tokenizer(self) -> Tokenizer:
+        """Learnt from the texts to train on."""
+        texts = [text for record in self.train for text in (record["text"], record.get("text_pair")) if text]
+        return build_tokenizer(self.settings, Corpus(self.records.name, texts), notify=self.notify)
+
+    def load(self, tokenizer: Tokenizer) -> LabelTask:
+        settings = self.settings
+        balanced = settings.class_weights == "balanced"
+        train, validation = (self._encode(part, tokenizer) for part in (self.train, self.validation))
+        self._tell_lengths(train, validation)
+        self.task = LabelTask(
+            train,
+            validation,
+            self.names,
+            batch_size=settings.batch_size,
+            several=self.several,
+            seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
+            class_weights=self.train.class_weights() if balanced else None,
+        )
+        return self.task
+
+    def _encode(self, records: Records, tokenizer: Tokenizer) -> Examples:
+        rows = [encode_text(tokenizer, r["text"], r.get("text_pair"), self.settings.context) for r in records]
+        labels = [self._label_of(record) for record in records]
+        return Examples(rows, [_as_list(label) for label in labels] if self.several else labels)
+
+    def _tell_lengths(self, *parts: Examples) -> None:
+        lengths = np.concatenate([part.lengths for part in parts])
+        cut = int((lengths == self.settings.context).sum())
+        self.notify(
+            f"lengths: median {int(np.median(lengths))} tokens, 99 % up to {int(np.quantile(lengths, 0.99))}; "
+            f"{cut:,} of {len(lengths):,} fill the context of {self.settings.context} and may have been cut; "
+            f"an epoch takes {max(len(parts[0]) // self.settings.batch_size, 1):,} steps"
+        )
+
+    def model_settings(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        padding = find_special(tokenizer, "pad_token")
+        return {
+            "id2label": {str(number): name for number, name in enumerate(self.names)},
+            "label2id": {name: number for number, name in enumerate(self.names)},
+            "problem_type": MULTI_LABEL if self.several else SINGLE_LABEL,
+            "pad_token_id": tokenizer.end_of_text if padding is None else padding,
+        }
+
+    def use(self) -> dict[str, Any]:
+        return {"pairs": "text_pair" in self.records.fields}
+
+    def describe(self, tokenizer: Tokenizer) -> str:
+        held = f"{len(self.train):,} texts to train on, {len(self.validation):,} held out"
+        return f"{held}, {len(self.names)} labels, {tokenizer.vocab_size:,} kinds of tokens"
+
+    def sample(self, model: Any, tokenizer: Tokenizer) -> str:
+        """How the labels of what is held out are confused, as last measured."""
+        matrix = self.task.confusion()
+        if matrix is None or len(self.names) > SHOWN:
+            return ""
+        return confusion_table(matrix, self.names)
+
+    def headline(self, tokenizer: Tokenizer, metrics: Mapping[str, float]) -> str:
+        figures = {"accuracy": "accuracy", "exact_match": "exact match", "f1_micro": "micro F1", "f1_macro": "macro F1"}
+        shown = [f"{words} {metrics[f'val_{name}']:.4f}" for name, words in figures.items() if f"val_{name}" in metrics]
+        return f"{', '.join(shown)} (loss {metrics['val_loss']:.4f})"
+
+    def next_steps(self, best: Path) -> list[tuple[str, str]]:
+        pair = ' --pair "..."' if "text_pair" in self.records.fields else ""
+        return [
+            (f'tinylm classify {best} "..."{pair}', "what it says of a text"),
+            (f"tinylm classify {best} FILE", "and of each text of a file"),
+        ]
+
+
+def _as_list(label: str | list[str]) -> list[str]:
+    return label if isinstance(label, list) else [label]
+
+
+def confusion_table(matrix: np.ndarray, names: Sequence[str]) -> str:
+    """A confusion matrix for people: a row for each right label, a column for each that was given."""
+    rows = [["is \\ said", *names], *([name, *map(str, row)] for name, row in zip(names, matrix.tolist(), strict=True))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    first = widths[0]
+    return "\n".join(
+        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
