@@ -13,11 +13,12 @@ from .classification import Classification
 from .kind import TaskKind
 from .masked import Masked
 from .settings import LORA_SETTINGS, OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSettings, read_settings
+from .spans import Spans
 from .writing import Writing
 
 __all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings"]
 
-TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in (Writing, Masked, Classification)}
+TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in (Writing, Masked, Spans, Classification)}
 DEFAULT_TASK = Writing.name
 
 

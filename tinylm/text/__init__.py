@@ -8,7 +8,7 @@ from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .load import find_tokenizer_file, load_tokenizer, tokenizer_of_fields
 from .pipeline import Inputs, Padding, PipelineTokenizer, Truncation, Window
-from .special import find_special, require_special
+from .special import find_special, require_special, with_sentinels
 from .tokenizer_config import TokenizerConfig
 from .unigram_training import train_unigram
 from .wordpiece_training import train_wordpiece
@@ -36,4 +36,5 @@ __all__ = [
     "train_bpe",
     "train_unigram",
     "train_wordpiece",
+    "with_sentinels",
 ]

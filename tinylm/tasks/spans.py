@@ -1,0 +1,185 @@
+"""Span corruption: an encoder-decoder learns to tell the stretches that were left out of a text.
+
+Source: Raffel et al. 2020, arXiv:1910.10683, section 3.1.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+import tinylm_kernels as K
+from tinylm.autograd import Tensor, no_grad
+from tinylm.data import IGNORE, LanguageModelBatches, TokenSplit, corrupted_batch
+from tinylm.errors import TinylmError
+from tinylm.inference import generate
+from tinylm.metrics import LanguageMetrics
+from tinylm.models import EncoderDecoder
+from tinylm.text import PipelineTokenizer, Tokenizer, find_special, with_sentinels
+
+from .settings import INFINITY, check_range
+from .text import Source, TextKind, TextSettings, draw_batches
+
+__all__ = ["SpanCorruption", "Spans", "SpansSettings", "sentinel_ids"]
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # the source (B, S), its mask (B, S) bool, and the targets (B, U)
+
+SENTINELS = 100  # of a new tokenizer, as T5's has them
+VALIDATION_ROWS = 32  # windows at a time
+SAMPLE_TOKENS = 40
+
+
+@dataclass(frozen=True)
+class SpansSettings(TextSettings):
+    """The settings of span corruption."""
+
+    models: ClassVar[tuple[str, ...]] = ("t5",)
+
+    task: str = "spans"
+    model: str = "t5"
+    tokenizer: str = "unigram"
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    warmup: float = 0.1
+    left_out: float = 0.15  # the share of tokens that is left out
+    span_length: float = 3.0  # tokens of a span, on average
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("left_out", self.left_out, 1e-9, 1)
+        check_range("span_length", self.span_length, 1, INFINITY)
+        check_range("context", self.context, 2, INFINITY)
+
+
+def sentinel_ids(tokenizer: Tokenizer) -> list[int]:
+    """The tokens that stand for what is left out, <extra_id_0> and so on, in their order; as many as there are."""
+    ids = {added.text: added.id for added in tokenizer.added} if isinstance(tokenizer, PipelineTokenizer) else {}
+    found: list[int] = []
+    while (id := ids.get(f"<extra_id_{len(found)}>")) is not None:
+        found.append(id)
+    return found
+
+
+class SpanCorruption:
+    """The task (see `tinylm.training.Task`): windows of text, of which some spans are left out and to be told.
+
+    Validation leaves out the same spans each time, whatever the seed.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        tokenizer: Tokenizer,
+        *,
+        batch_size: int,
+        context: int,
+        seed: int = 0,
+        label_smoothing: float = 0.0,
+        left_out: float = 0.15,
+        span_length: float = 3.0,
+    ):
+        pad, end, sentinels = find_special(tokenizer, "pad_token"), tokenizer.end_of_text, sentinel_ids(tokenizer)
+        if pad is None or end is None or not sentinels:
+            raise TinylmError(
+                f"{tokenizer!r} lacks <pad>, a token that ends texts, or <extra_id_0>; a new unigram has them"
+            )
+        self._how: dict[str, Any] = {"pad_id": pad, "end_id": end, "sentinels": sentinels}
+        self._how |= {"rate": left_out, "mean_length": span_length}
+        self.sources, self.batch_size, self.context, self.seed = tuple(sources), batch_size, context, seed
+        self.label_smoothing = label_smoothing
+        self._batches, _ = draw_batches(
+            sources, LanguageModelBatches, batch_size=batch_size, context=context, seed=seed
+        )
+
+    def batch(self, step: int, rows: slice) -> Batch:
+        windows, _ = self._batches.train_batch(step, rows)
+        return self.corrupt(windows, seed=self.seed, step=step, first_row=rows.start or 0)
+
+    def corrupt(self, windows: np.ndarray, *, seed: int, step: int, first_row: int) -> Batch:
+        """Sources, their masks, and targets of windows of a text (B, T)."""
+        return corrupted_batch(windows, seed=seed, step=step, first_row=first_row, **self._how)
+
+    def loss(self, model: EncoderDecoder, batch: Batch) -> Tensor:
+        source, mask, targets = batch
+        return model.loss(source, targets, key_mask=mask, label_smoothing=self.label_smoothing)
+
+    def count(self, batch: Batch) -> int:
+        return int((batch[2] != IGNORE).sum())
+
+    def tokens(self, batch: Batch) -> int:
+        return batch[0].size + batch[2].size
+
+    def evaluate(self, model: EncoderDecoder) -> dict[str, float]:
+        """Loss, perplexity and accuracy over the targets of all whole windows that are held out."""
+        metrics = LanguageMetrics()
+        for source in self.sources:
+            if len(source.validation) > self.context:
+                self._measure(model, source.validation, metrics)
+        names = ("loss", "perplexity", "accuracy") if metrics.tokens else ()
+        return {name: metrics.result()[name] for name in names}
+
+    def _measure(self, model: EncoderDecoder, split: TokenSplit, metrics: LanguageMetrics) -> None:
+        batches = LanguageModelBatches(split, batch_size=VALIDATION_ROWS, context=self.context, seed=0)
+        for number, (windows, following) in enumerate(batches.validation_batches()):
+            whole = windows[(following != IGNORE).all(axis=1)]
+            if len(whole):
+                ids, mask, targets = self.corrupt(whole, seed=0, step=0, first_row=number * VALIDATION_ROWS)
+                with no_grad():
+                    logits = model(ids, model.shifted(targets), mask).data
+                flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+                losses = K.cross_entropy(flat, wanted)
+                metrics.add(losses, flat.argmax(axis=-1) == wanted, wanted != IGNORE)
+
+
+class Spans(TextKind):
+    """Span corruption."""
+
+    name = "spans"
+    settings_class = SpansSettings
+    head = "conditional"
+    sample_title = "what it says of what is left out"
+    settings: SpansSettings
+
+    def learn_tokenizer(self) -> Tokenizer:
+        """The one of the settings, with the tokens that stand for spans."""
+        return with_sentinels(super().learn_tokenizer(), SENTINELS)
+
+    def load(self, tokenizer: Tokenizer) -> SpanCorruption:
+        settings = self.settings
+        self.task = SpanCorruption(
+            self.load_sources(tokenizer),
+            tokenizer,
+            batch_size=settings.batch_size,
+            context=settings.context,
+            seed=settings.seed,
+            label_smoothing=settings.label_smoothing,
+            left_out=settings.left_out,
+            span_length=settings.span_length,
+        )
+        return self.task
+
+    def model_settings(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        pad = find_special(tokenizer, "pad_token")
+        new = {"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": tokenizer.end_of_text}
+        return new if self.init is None else {}
+
+    def sample(self, model: EncoderDecoder, tokenizer: Tokenizer) -> str:
+        """The beginning of what is held out, without some of it, what is missing, and what the model says it is."""
+        source = self.sources[0]
+        split = source.validation if len(source.validation) else source.train
+        window = np.asarray(split.ids[: min(SAMPLE_TOKENS, self.settings.context)]).astype(np.int32)
+        if len(window) < 2:
+            return ""
+        ids, mask, targets = self.task.corrupt(window[None], seed=0, step=0, first_row=0)
+        given, start = model.given(ids, mask), [model.config.decoder_start_token_id]
+        choose: Any = np.argmax
+        said = np.array(list(generate(given, start, choose, max_tokens=2 * targets.size, stop=given.end_ids)), int)
+        rows = {"text": ids[0, :-1], "left out": targets[0, :-1], "said": said}
+        return "\n".join(f"{name}: {tokenizer.decode(row).strip()}" for name, row in rows.items())
+
+    def next_steps(self, best: Path) -> list[tuple[str, str]]:
+        return [(f'tinylm generate {best} "The <extra_id_0> of the" --temperature 0', "what is left out there")]
