@@ -189,13 +189,32 @@ def test_a_schema_allows_the_texts_that_are_promised(text: str, fits: bool) -> N
         json.loads(text)
 
 
+BOUNDS = st.one_of(st.none(), st.integers(-1200, 1200))
+
+
+@given(BOUNDS, BOUNDS, st.lists(st.integers(-1300, 1300), max_size=30))
+def test_bounds_of_integers_hold(low, high, numbers) -> None:
+    schema = {
+        "type": "integer",
+        **({} if low is None else {"minimum": low}),
+        **({} if high is None else {"maximum": high}),
+    }
+    assume(low is None or high is None or low <= high)
+    automaton = Automaton(parse_json_schema(schema))
+    for number in [*numbers, *(bound + by for bound in (low, high) if bound is not None for by in (-1, 0, 1)), 10**9]:
+        assert read(automaton, str(number)) == ((low is None or number >= low) and (high is None or number <= high))
+    assert not read(automaton, "007")
+    assert not read(automaton, "-0")
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
         ([], "expected an object"),
         ({}, "type is None"),
         ({"type": "text"}, "type is 'text'"),
-        ({"type": "integer", "minimum": 3}, "#: 'minimum' is not supported"),
+        ({"type": "number", "minimum": 3}, "#: 'minimum' is not supported"),
+        ({"type": "integer", "minimum": 0.5}, "bounds of an integer"),
         ({"type": "object", "properties": {"a": {"type": "string", "format": "date"}}}, "#/properties/a: 'format'"),
         ({"type": "object", "required": ["a"]}, "'a' is required"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array", "items": {"$ref": "#/$defs/a"}}}}, "contains itself"),

@@ -22,6 +22,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(-99, 99), st.text(max_s
 SIMPLE = st.one_of(
     st.sampled_from(["integer", "number", "boolean", "null"]).map(lambda kind: {"type": kind}),
     st.just({"type": ["string", "null"], "maxLength": 4}),
+    st.integers(-50, 50).map(lambda bound: {"type": "integer", "minimum": bound, "exclusiveMaximum": bound + 12}),
     st.tuples(st.integers(0, 2), st.integers(2, 5)).map(
         lambda b: {"type": "string", "minLength": b[0], "maxLength": b[1]}
     ),

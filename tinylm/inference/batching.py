@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.autograd import no_grad
 from tinylm.models import CausalLanguageModel
 
 from .reading import window_start
@@ -75,8 +74,7 @@ class BatchWriter:
         if not self._rows:
             return []
         ids = np.array([[row.writer.ids[-1]] for row in self._rows])
-        with no_grad():
-            logits = self._model(ids, self._cache).data[:, -1]
+        logits = self._model.last_logits(ids, self._cache)[:, -1]
         return [(row.writer, row.writer.take(logits[at])) for at, row in enumerate(self._rows)]
 
     def _admit(self) -> list[tuple[Writer, str]]:
@@ -90,8 +88,7 @@ class BatchWriter:
             window = writer.ids[start:]
             if window != last:  # of several choices, the prompt is read once
                 last, cache = window, self._model.new_cache(1)
-                with no_grad():
-                    logits = self._model(np.array([window]), cache).data[0, -1]
+                logits = self._model.last_logits(np.array([window]), cache)[0, -1]
             pieces.append((writer, writer.take(logits)))
             self._rows.append(_Row(writer, start))
             caches.append(cache)

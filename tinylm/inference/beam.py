@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinylm.autograd import no_grad
 from tinylm.errors import TinylmError
 from tinylm.models import CausalLanguageModel
 
@@ -93,9 +92,7 @@ def beam_search(
     cache: Any = model.new_cache(1)
     wanted = max(2, 1 + len(end_ids)) * settings.beams
     for length in range(1, max_tokens + 1):
-        with no_grad():
-            logits = model(rows, cache).data[:, -1]  # (beams, V)
-        log_p = log_softmax(logits)
+        log_p = log_softmax(model.last_logits(rows, cache)[:, -1])  # (beams, V)
         totals = np.stack(
             [score + process(log_p[beam], [*ids, *text], length - 1) for beam, (score, text) in enumerate(running)]
         )

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import tinylm_kernels as K
-from tinylm.autograd import Tensor
+from tinylm.autograd import Tensor, no_grad
 from tinylm.autograd import functional as F
 from tinylm.nn import Initializer
 
@@ -92,6 +92,11 @@ class CausalLanguageModel(Model):
         key_mask, where: as in `hidden`.
         """
         return F.linear(self.hidden(ids, cache, key_mask, **where), self.head_weight)
+
+    def last_logits(self, ids: np.ndarray, cache: Any = None, count: int = 1) -> np.ndarray:
+        """The logits (B, count, V) of the token after each of the last `count` of ids (B, T), without a graph."""
+        with no_grad():
+            return self(np.asarray(ids), cache).data[:, -count:]
 
     def loss(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from tinylm.errors import TinylmError
 
 from .characters import ALL, Ranges, union, without
+from .integers import integers_between
 from .nodes import EMPTY, Characters, Choice, Node, Repeat, Sequence_, literal, optional, sequence
 from .regular import anchored, parse_items, parse_regex
 
@@ -21,7 +22,7 @@ KEYWORDS = {
     "object": {"properties", "required", "additionalProperties"},
     "array": {"items", "minItems", "maxItems"},
     "string": {"minLength", "maxLength", "pattern"},
-    "integer": set(),
+    "integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
     "number": set(),
     "boolean": set(),
     "null": set(),
@@ -29,8 +30,7 @@ KEYWORDS = {
 # Characters that stand in a JSON string only after a backslash.
 ESCAPED: Ranges = union([(0, 0x1F), (ord('"'), ord('"')), (ord("\\"), ord("\\"))])
 SHORT = {ord('"'): '\\"', ord("\\"): "\\\\", 8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r"}
-INTEGER = r"-?(0|[1-9][0-9]*)"
-NUMBER = INTEGER + r"(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 DEEPEST = 100
 
 
@@ -38,9 +38,9 @@ def parse_json_schema(schema: Any) -> Node:
     """The tree of all JSON texts that a schema allows, with at most one space after each colon and comma.
 
     Supported: type (one or several) with properties, required and additionalProperties; items, minItems and maxItems;
-    minLength, maxLength or pattern; enum, const, anyOf, and $ref to $defs or definitions that do not contain
-    themselves. Objects have the properties that are named, in that order, and no others. Raises TinylmError for
-    everything else, naming it and where it stands.
+    minLength, maxLength or pattern; bounds of integers; enum, const, anyOf, and $ref to $defs or definitions that do
+    not contain themselves. Objects have the properties that are named, in that order, and no others. Raises TinylmError
+    for everything else, naming it and where it stands.
     """
     return _Schema(schema).node(schema, "#", ())
 
@@ -120,6 +120,15 @@ class _Schema:
         some = sequence(["[", item, more, "]"])
         return some if least else Choice((literal("[]"), some))
 
+    def integer(self, schema: Mapping[str, Any], place: str, within: tuple[str, ...]) -> Node:
+        low, high = schema.get("minimum"), schema.get("maximum")
+        below, above = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+        if any(bound is not None and type(bound) is not int for bound in (low, high, below, above)):
+            raise TinylmError(f"JSON schema, {place}: the bounds of an integer must be integers")
+        lows = [bound for bound in (low, None if below is None else below + 1) if bound is not None]
+        highs = [bound for bound in (high, None if above is None else above - 1) if bound is not None]
+        return integers_between(max(lows, default=None), min(highs, default=None))
+
     def string(self, schema: Mapping[str, Any], place: str, within: tuple[str, ...]) -> Node:
         least, most = _bounds(schema, "minLength", "maxLength", place)
         pattern = schema.get("pattern")
@@ -144,7 +153,7 @@ TYPES: dict[str, Callable[..., Node]] = {
     "object": _Schema.object,
     "array": _Schema.array,
     "string": _Schema.string,
-    "integer": lambda *_: parse_regex(INTEGER),
+    "integer": _Schema.integer,
     "number": lambda *_: parse_regex(NUMBER),
     "boolean": lambda *_: parse_regex("true|false"),
     "null": lambda *_: literal("null"),
