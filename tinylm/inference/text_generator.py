@@ -15,7 +15,7 @@ import numpy as np
 from tinylm.errors import TinylmError
 from tinylm.formats import GenerationConfig
 from tinylm.models import CausalLanguageModel, EncoderDecoder
-from tinylm.text import PipelineTokenizer, Tokenizer
+from tinylm.text import MarianTokenizer, PipelineTokenizer, Tokenizer
 
 from .batching import BatchWriter
 from .completion import Completion, GenerationSettings
@@ -231,7 +231,7 @@ class TextGenerator:
     def _source_ids(self, text: str) -> np.ndarray:
         """What the encoder of an encoder-decoder reads: a text with the special tokens around it."""
         ids = self._encode(text)
-        if isinstance(self.tokenizer, PipelineTokenizer):
+        if isinstance(self.tokenizer, (MarianTokenizer, PipelineTokenizer)):
             ids = self.tokenizer.inputs(text, truncation=None, padding=None).ids
         context = self.model.context
         if context is not None and len(ids) > context:

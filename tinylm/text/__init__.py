@@ -7,6 +7,7 @@ from .bytes import ByteTokenizer
 from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .load import find_tokenizer_file, load_tokenizer, tokenizer_of_fields
+from .marian import MarianTokenizer
 from .pipeline import Inputs, Padding, PipelineTokenizer, Truncation, Window
 from .special import find_special, require_special, with_sentinels
 from .tokenizer_config import TokenizerConfig
@@ -20,6 +21,7 @@ __all__ = [
     "ByteTokenizer",
     "CharTokenizer",
     "Inputs",
+    "MarianTokenizer",
     "Padding",
     "PipelineTokenizer",
     "TextStream",

@@ -15,6 +15,7 @@ from .chars import CharTokenizer
 from .gguf import from_gguf_fields
 from .hugging_face import BYTE_CHARACTERS, BYTE_LEVEL, FUSE, MODEL_OPTIONS
 from .load_bpe import is_plain_bpe, read_bpe
+from .marian import SOURCE, load_marian
 from .pipeline import PipelineTokenizer
 from .sentencepiece import read_sentencepiece
 from .strict import check_keys, is_same, read_model
@@ -35,6 +36,8 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     file = Path(path)
     if file.is_dir():
         file = find_tokenizer_file(file) or file / "tokenizer.json"
+    if file.name == SOURCE:
+        return load_marian(file.parent)
     if file.suffix == ".model":
         return from_gguf_fields(read_sentencepiece(file), file=str(file))
     fields = FILES.get(file.name, read_json)(file)
@@ -43,7 +46,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
 def find_tokenizer_file(folder: str | os.PathLike[str]) -> Path | None:
     """The file in a folder that `load_tokenizer` would read; None where there is none."""
-    return next((Path(folder) / name for name in FILES if (Path(folder) / name).exists()), None)
+    return next((Path(folder) / name for name in (*FILES, SOURCE) if (Path(folder) / name).exists()), None)
 
 
 def tokenizer_of_fields(fields: Any, path: str | os.PathLike[str]) -> Tokenizer:

@@ -71,6 +71,34 @@ class Charsmap:
             raise ValueError(f"the trie of precompiled_charsmap leads outside itself for {text!r}") from None
         return None
 
+    def by_longest_key(self, text: str) -> Iterator[str]:
+        """What takes the place of the longest key at each place, or of a character; as SentencePiece itself does it."""
+        raw, at = text.encode(), 0
+        while at < len(raw):
+            end, found = self._longest(raw, at)
+            if found is None:
+                end = at + 1 + (raw[at] >= 0xC0) + (raw[at] >= 0xE0) + (raw[at] >= 0xF0)  # the bytes of a character
+            yield raw[at:end].decode() if found is None else found
+            at = end
+
+    def _longest(self, raw: bytes, start: int) -> tuple[int, str | None]:
+        """Where the longest key that begins here ends, and its replacement; None where there is none."""
+        units = self._units
+        end, found = start, None
+        try:
+            at = _offset(units[0])
+            for place in range(start, len(raw)):
+                at ^= raw[place]
+                unit = units[at]
+                if unit & 0x800000FF != raw[place]:
+                    break
+                at ^= _offset(unit)
+                if unit >> 8 & 1:
+                    end, found = place + 1, self._replacement(units[at] & 0x7FFFFFFF)
+        except IndexError:
+            raise ValueError("the trie of precompiled_charsmap leads outside itself") from None
+        return end, found
+
     def _replacement(self, start: int) -> str:
         end = self._replacements.find(b"\0", start)
         return self._replacements[start : end if end >= 0 else None].decode("utf-8", "replace")

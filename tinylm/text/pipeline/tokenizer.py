@@ -64,7 +64,7 @@ class PipelineTokenizer(Tokenizer):
         self._normalize = read_normalizer(normalizer) if normalizer else _as_it_is
         steps = read_pre_tokenizer(pre_tokenizer) if pre_tokenizer else []
         self._model = _read_model(part("model") or whole.refuse("has no model"))
-        self._decoder = read_decoder(decoder) if decoder else WITH_SPACES
+        self.decoder = read_decoder(decoder) if decoder else WITH_SPACES
         post_processor = part("post_processor")
         self._template = read_post_processor(post_processor) if post_processor else PLAIN
         self.truncation, self.padding = read_truncation(part("truncation")), read_padding(part("padding"))
@@ -166,6 +166,10 @@ class PipelineTokenizer(Tokenizer):
                 at_start = False
             at_start = False
         return words
+
+    def pieces(self, text: str) -> list[str]:
+        """The stretches of a text that its tokens stand for, as the model gets them, without added tokens."""
+        return [word[start:end] for word in self.words(text) for _, start, end in self._model.places(word)]
 
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
         """The ids of a text that arrives in pieces: `encode` of the whole."""
@@ -281,13 +285,13 @@ class PipelineTokenizer(Tokenizer):
         if skip_special:
             row = [id for id in row if id not in self._special]
         try:
-            return self._decoder([self._tokens[id] for id in row])
+            return self.decoder([self._tokens[id] for id in row])
         except KeyError as error:
             raise TinylmError(f"{type(self).__name__}.decode: there is no token with id {error.args[0]}") from None
 
     def stream(self) -> TextStream:
         """A decoder for ids that arrive one by one."""
-        return PieceStream(self._decoder, self._token_of)
+        return PieceStream(self.decoder, self._token_of)
 
     def _token_of(self, id: int) -> str:
         token = self._tokens.get(int(self._check_ids([id])[0]))
@@ -307,7 +311,7 @@ class PipelineTokenizer(Tokenizer):
 
     def token_bytes(self, id: int) -> bytes:
         """The UTF-8 bytes that a token stands for within a text; they need not be whole characters."""
-        piece = self._decoder.piece(self._token_of(id))
+        piece = self.decoder.piece(self._token_of(id))
         return piece if isinstance(piece, bytes) else piece.encode()
 
     def byte_lengths(self) -> np.ndarray:
