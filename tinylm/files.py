@@ -17,7 +17,7 @@ from tinylm_kernels.cache import cache_folder
 
 from .errors import FileFormatError
 
-__all__ = ["cache_folder", "fsync_folder", "parse_json", "read_json", "write_atomically"]
+__all__ = ["cache_folder", "fsync_folder", "parse_json", "read_json", "write_atomically", "write_json"]
 
 # A parsed JSON value takes about 100 bytes, so this bounds a parse to a few hundred megabytes and about a
 # second. The largest real files (a 250k-word tokenizer with its merges) hold about a million values.
@@ -57,6 +57,12 @@ def write_atomically(
             error.filename, error.filename2 = str(target), None  # the user has never heard of the other name
         raise
     fsync_folder(target.parent)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a value as JSON that people can read, durably and in one step; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode("utf-8"))
 
 
 def fsync_folder(path: str | os.PathLike[str]) -> None:

@@ -23,7 +23,6 @@ from tinylm.formats import (
     open_model,
     read_card,
     read_generation_config,
-    read_pooling,
     save_model,
 )
 from tinylm.inference import (
@@ -82,7 +81,7 @@ class LM(ChatGenerator, BeamGenerator):
         """Open a model: see `load`."""
         source = open_model(path)
         read = (
-            partial(read_pooling, source.path),
+            source.get_pooling,
             partial(read_generation_config, source),
             partial(read_card, source.path),
         )
@@ -115,7 +114,8 @@ class LM(ChatGenerator, BeamGenerator):
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write a model folder."""
-        save_model(folder, self.model, self.tokenizer, self._get_card(), generation=self.generation_config.settings)
+        generation, pooling = self.generation_config.settings, self._get_pooling()
+        save_model(folder, self.model, self.tokenizer, self._get_card(), generation, pooling)
 
     def logits(
         self,

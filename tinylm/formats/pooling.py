@@ -1,4 +1,4 @@
-"""How a folder of a sentence encoder makes one vector of a text: modules.json, and what it names."""
+"""How a sentence encoder makes one vector of a text: modules.json of a folder, and what it names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tinylm.errors import FileFormatError
-from tinylm.files import read_json
+from tinylm.files import read_json, write_json
 
-__all__ = ["Pooling", "read_pooling"]
+__all__ = ["Pooling", "read_pooling", "write_pooling"]
 
 # The fields of 1_Pooling/config.json that are computed here.
 MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first", "pooling_mode_max_tokens": "max"}
+LIMIT = "sentence_bert_config.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,27 @@ def read_pooling(folder: str | PathLike[str]) -> Pooling:
             normalize = True
         elif kind != "Transformer":
             raise FileFormatError(modules, f"module {kind!r} is not supported, only Transformer, Pooling, Normalize")
-    return Pooling(mode, normalize, _read_limit(path / "sentence_bert_config.json"))
+    return Pooling(mode, normalize, _read_limit(path / LIMIT))
+
+
+def write_pooling(folder: str | PathLike[str], pooling: Pooling) -> None:
+    """Write what `read_pooling` reads, and sentence-transformers; nothing for the mean as it is."""
+    if pooling == Pooling():
+        return
+    path = Path(folder)
+    kinds = ["Transformer", "Pooling", *["Normalize"] * pooling.normalize]
+    places = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds[1:], 1))]
+    steps = [
+        {"idx": number, "name": str(number), "path": place, "type": f"sentence_transformers.models.{kind}"}
+        for number, (kind, place) in enumerate(zip(kinds, places, strict=True))
+    ]
+    for place in places[1:]:
+        (path / place).mkdir(parents=True, exist_ok=True)
+    width = {"word_embedding_dimension": read_json(path / "config.json")["hidden_size"]}
+    write_json(path / places[1] / "config.json", width | {name: mode == pooling.mode for name, mode in MODES.items()})
+    if pooling.max_tokens is not None:
+        write_json(path / LIMIT, {"max_seq_length": pooling.max_tokens, "do_lower_case": False})
+    write_json(path / "modules.json", steps)
 
 
 def _read_mode(file: Path) -> str:

@@ -18,6 +18,7 @@ from tinylm.nn import Initializer
 from tinylm.text import Tokenizer
 from tinylm_kernels.packed import PACKED
 
+from .pooling import Pooling
 from .tensors import StoredTensor, Tensors
 
 __all__ = ["ModelSource"]
@@ -32,7 +33,7 @@ class ModelSource:
 
     path: the file or folder; settings: those of config.json, from settings_path; tensors: by the names of
     model.safetensors, made when they are asked for, from weights_path; get_tokenizer: reads the tokenizer, None where
-    there is none.
+    there is none; get_pooling: reads how an encoder makes one vector of a text.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class ModelSource:
     settings: Mapping[str, Any]
     tensors: Tensors
     get_tokenizer: Callable[[], Tokenizer] | None
+    get_pooling: Callable[[], Pooling] = Pooling
 
     @classmethod
     def of_file(
@@ -49,9 +51,10 @@ class ModelSource:
         settings: Mapping[str, Any],
         tensors: Tensors,
         get_tokenizer: Callable[[], Tokenizer] | None,
+        get_pooling: Callable[[], Pooling] = Pooling,
     ) -> ModelSource:
         """One whose parts all lie in one file."""
-        return cls(path, path, path, settings, tensors, get_tokenizer)
+        return cls(path, path, path, settings, tensors, get_tokenizer, get_pooling)
 
     @property
     def family(self) -> type[Model]:

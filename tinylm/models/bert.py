@@ -66,6 +66,7 @@ class BertConfig(EncoderConfig):
     classifier_dropout: float | None = None  # before the head; as the other where None
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
+    add_pooling_layer: bool = True  # whether a model without a head has a pooler
 
     def __post_init__(self) -> None:
         check_positive(self, "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
@@ -107,6 +108,7 @@ class DistilBertConfig(EncoderConfig):
     head_dropout = property(lambda self: self.seq_classif_dropout)
     type_vocab_size = property(lambda self: 0)
     layer_norm_eps = property(lambda self: 1e-12)
+    add_pooling_layer = property(lambda self: False)
 
 
 class Bert(Encoder):
@@ -127,7 +129,6 @@ class Bert(Encoder):
         }
     )
     head_names: ClassVar[tuple[str, ...]] = ("cls.", "classifier", "qa_outputs")
-    pools: ClassVar[bool] = True  # whether the family has a pooler without a head
     pool_activation: ClassVar[str] = "tanh"
     unsupported = MappingProxyType(
         {
@@ -151,10 +152,10 @@ class Bert(Encoder):
         self.norm = LayerNorm(C, init, eps=eps)
         self.dropout = Dropout(config.hidden_dropout_prob, site=0)
         self.blocks = [self._block(config, init, site=1 + 2 * i) for i in range(config.num_hidden_layers)]
-        self.pooler = Linear(C, C, init, std=std) if head == "none" and self.pools else None
+        self.pooler = Linear(C, C, init, std=std) if head == "none" and config.add_pooling_layer else None
         self.head = self._head(head, config, init)
         # Constants, and what BERT was trained with beside masked language modelling.
-        pooler = () if head in ("none", "classification") else ("bert.pooler.",)
+        pooler = () if self.pooler or head == "classification" else (f"{self.prefix}pooler.", "pooler.")
         self.skipped = ("embeddings.position_ids", "cls.seq_relationship.", *pooler)
 
     @staticmethod
@@ -232,7 +233,6 @@ class DistilBert(Bert):
     family = "DistilBert"
     prefix = "distilbert."
     head_names = ("vocab_", "pre_classifier", "classifier", "qa_outputs")
-    pools = False
     pool_activation = "relu"
     unsupported = MappingProxyType({"sinusoidal_pos_embds": False, "tie_word_embeddings": True})
     copies = MappingProxyType({"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"})

@@ -220,15 +220,15 @@ def _word_piece(fields: _Fields) -> dict[str, Any]:
     if unknown is None:
         raise FileFormatError(fields.file, f"{PREFIX}unknown_token_id is missing")
     normal = (token for token, id in fields.ids.items() if fields.types[id] == NORMAL)
-    lower = not any(character.isupper() for token in normal for character in token)
+    lower = all(token == token.lower() for token in normal)
     begin = "bos" if fields.token_of("cls") is None else "cls"
     end = "eos" if fields.token_of("seperator") is None else "seperator"  # so it is spelt there
     parts = bert_parts(vocab, unknown=unknown[0], lowercase=lower)
-    return {
-        **parts,
-        "added_tokens": fields.added(),
-        "post_processor": fields.around(begin, end, by_default=(True, True)),
-    }
+    around = fields.around(begin, end, by_default=(True, True))
+    both = fields.token_of(begin), fields.token_of(end)
+    if around is not None and all(both) and len(around["single"]) == 3:  # of two texts the second has no beginning
+        around = {"type": "BertProcessing", "cls": list(both[0] or ()), "sep": list(both[1] or ())}
+    return {**parts, "added_tokens": fields.added(), "post_processor": around}
 
 
 def _bert_spelling(token: str, kind: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinylm.errors import TinylmError
 
-__all__ = ["ARCHITECTURES", "Architecture", "RowOrder"]
+__all__ = ["ARCHITECTURES", "POOLINGS", "POOLING_TYPE", "Architecture", "RowOrder"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Architecture:
     same. constants: settings that config.json needs and GGUF does not say. passed_over: GGUF's settings that follow
     from others. tensors: from GGUF's name to Hugging Face's. row_orders, transposed: GGUF's names of what lies
     otherwise in a folder. rope_base, partial_rotary: what config.json calls the base of rotary positions, and the part
-    of a head that is turned, where those are settings. biases: settings that say whether there are biases, and a tensor
-    that is there if so. may_tie: whether llama.cpp takes a missing output projection to
-    be the embedding.
+    of a head that is turned, where those are settings. biases: settings that say whether there are biases, or a layer,
+    and a tensor that is there if so. may_tie: whether llama.cpp takes a missing output projection to
+    be the embedding. tied: whether the embedding is always the output projection, or there is none.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Architecture:
     partial_rotary: str | None = None
     biases: Mapping[str, str] = field(default_factory=dict)
     may_tie: bool = True
+    tied: bool = False
 
     def head_width(self, settings: Mapping[str, Any]) -> int:
         """The columns of a head. Raises TinylmError where settings of Hugging Face's give none."""
@@ -121,6 +122,10 @@ _GPT2_TENSORS = {
     "blk.*.ffn_up": "transformer.h.*.mlp.c_fc",
     "blk.*.ffn_down": "transformer.h.*.mlp.c_proj",
 }
+
+# How an encoder makes one vector of a text: llama.cpp's numbers, `enum llama_pooling_type`.
+POOLING_TYPE = "pooling_type"
+POOLINGS = {"mean": 1, "first": 2}
 
 # Of two with one name in GGUF, the first is the one that a file is read as.
 ARCHITECTURES = (
@@ -196,5 +201,37 @@ ARCHITECTURES = (
         rope_base="rotary_emb_base",
         partial_rotary="rotary_pct",
         may_tie=False,
+    ),
+    # An encoder without a head. llama.cpp calls what stands after it, BERT's pooler, cls, and does without.
+    Architecture(
+        "bert",
+        "bert",
+        {
+            "context_length": "max_position_embeddings",
+            "embedding_length": "hidden_size",
+            "block_count": "num_hidden_layers",
+            "feed_forward_length": "intermediate_size",
+            "attention.head_count": "num_attention_heads",
+            "attention.layer_norm_epsilon": "layer_norm_eps",
+        },
+        {
+            "token_embd": "embeddings.word_embeddings",
+            "token_embd_norm": "embeddings.LayerNorm",
+            "token_types": "embeddings.token_type_embeddings",
+            "position_embd": "embeddings.position_embeddings",
+            "blk.*.attn_q": "encoder.layer.*.attention.self.query",
+            "blk.*.attn_k": "encoder.layer.*.attention.self.key",
+            "blk.*.attn_v": "encoder.layer.*.attention.self.value",
+            "blk.*.attn_output": "encoder.layer.*.attention.output.dense",
+            "blk.*.attn_output_norm": "encoder.layer.*.attention.output.LayerNorm",
+            "blk.*.ffn_up": "encoder.layer.*.intermediate.dense",
+            "blk.*.ffn_down": "encoder.layer.*.output.dense",
+            "blk.*.layer_output_norm": "encoder.layer.*.output.LayerNorm",
+            "cls": "pooler.dense",
+        },
+        constants={"hidden_act": "gelu"},
+        passed_over=("vocab_size", POOLING_TYPE),
+        biases={"add_pooling_layer": "cls.weight"},
+        tied=True,
     ),
 )

@@ -12,9 +12,10 @@ import numpy as np
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.models import FAMILIES
 
+from ..pooling import Pooling
 from ..source import ModelSource
 from ..tensors import StoredTensor, Tensors
-from .architectures import ARCHITECTURES, Architecture
+from .architectures import ARCHITECTURES, POOLING_TYPE, POOLINGS, Architecture
 from .layout import laid_out, split_name
 from .reading import GGUFFile, read_gguf
 from .rope import ROPE_FACTORS, rope_settings
@@ -37,12 +38,24 @@ def open_gguf(path: str | os.PathLike[str]) -> ModelSource:
         raise
     except TinylmError as error:
         raise FileFormatError(opened.path, str(error)) from None
-    embedding, head = (f"{architecture.tensors[name]}.weight" for name in ("token_embd", "output"))
+    embedding = f"{architecture.tensors['token_embd']}.weight"
     if embedding not in stored:
         raise FileFormatError(opened.path, "holds no tensor 'token_embd.weight'")
-    settings |= {"vocab_size": stored[embedding].shape[0], "tie_word_embeddings": head not in stored}
+    settings |= {"vocab_size": stored[embedding].shape[0]}
+    settings |= {"tie_word_embeddings": architecture.tied or f"{architecture.tensors['output']}.weight" not in stored}
+    if (types := stored.get("embeddings.token_type_embeddings.weight")) is not None:
+        settings |= {"type_vocab_size": types.shape[0]}
     tokenizer = partial(read_vocabulary, opened) if has_vocabulary(opened.metadata) else None
-    return ModelSource.of_file(opened.path, settings, Tensors(stored), tokenizer)
+    return ModelSource.of_file(opened.path, settings, Tensors(stored), tokenizer, partial(_pooling, opened))
+
+
+def _pooling(opened: GGUFFile) -> Pooling:
+    """How an encoder makes one vector of a text; the mean where nothing is said."""
+    kind = opened.metadata.get(f"{opened.metadata.get('general.architecture')}.{POOLING_TYPE}", 0)
+    modes = {0: "mean"} | {number: mode for mode, number in POOLINGS.items()}
+    if kind not in modes:
+        raise FileFormatError(opened.path, f"{POOLING_TYPE} is {kind!r:.60}; supported: the mean (1), the first (2)")
+    return Pooling(modes[kind])
 
 
 def _architecture(opened: GGUFFile) -> Architecture:
@@ -63,7 +76,7 @@ def _settings(opened: GGUFFile, architecture: Architecture) -> dict[str, Any]:
         raise TinylmError(f"lacks the settings {', '.join(start + name for name in missing)}")
     settings = {
         "model_type": architecture.model_type,
-        "architectures": [FAMILIES[architecture.model_type].architecture],
+        "architectures": [next(iter(FAMILIES[architecture.model_type].architectures().values()))],
         **architecture.constants,
         **{name: tensor in opened.tensors for name, tensor in architecture.biases.items()},
         **{theirs: given[name] for name, theirs in architecture.settings.items() if name in given},

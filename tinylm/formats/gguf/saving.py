@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tinylm.errors import TinylmError
+from tinylm.models import Encoder
 from tinylm_kernels.packed import PACKED
 
 from ..source import ModelSource
 from ..tensors import StoredTensor, Tensors, as_dtype
-from .architectures import ARCHITECTURES, Architecture
+from .architectures import ARCHITECTURES, POOLING_TYPE, POOLINGS, Architecture
 from .layout import laid_out, split_name
 from .rope import ROPE_FACTORS, rope_factors, rope_metadata
 from .vocabulary import MODEL, NO_WORDS, vocabulary_metadata
@@ -30,7 +31,7 @@ QUANTIZATION_VERSION = 2  # of the layouts of blocks
 
 # What quality hangs on most: 8 bits where the rest has 4.
 EIGHT_BITS = ("token_embd.weight", "output.weight")
-FLOAT32 = ("position_embd.weight",)  # as llama.cpp wants it, and whatever has one axis
+FLOAT32 = ("position_embd.weight", "token_types.weight")  # as llama.cpp wants it, and whatever has one axis
 
 # What follows where a setting of Hugging Face's is None.
 DERIVED: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -53,6 +54,7 @@ def save_gguf(source: ModelSource, path: str | os.PathLike[str], dtype: str | No
         raise TinylmError(f"{source.path}: GGUF has no words for a model of type {model.model_type}, only for {known}")
     config = dataclasses.asdict(model.config)
     settings = _settings(source, architecture, config)
+    encoder = _encoder_metadata(source, model) if isinstance(model, Encoder) else {}
     tensors = {
         name: as_dtype(name, tensor, _dtype_for(name, tensor, dtype))
         for name, tensor in _to_gguf(source.checked_tensors(model), architecture, config)
@@ -63,6 +65,7 @@ def save_gguf(source: ModelSource, path: str | os.PathLike[str], dtype: str | No
         "general.file_type": _file_type(tensors),
         "general.quantization_version": QUANTIZATION_VERSION,
         **{f"{architecture.name}.{name}": value for name, value in settings.items()},
+        **encoder,
         **(vocabulary_metadata(source.tokenizer(), config) if source.get_tokenizer else {MODEL: NO_WORDS}),
     }
     write_gguf(path, metadata, Tensors(tensors))
@@ -87,6 +90,17 @@ def _settings(source: ModelSource, architecture: Architecture, config: Mapping[s
     return settings
 
 
+def _encoder_metadata(source: ModelSource, model: Encoder) -> dict[str, Any]:
+    """What a file says of an encoder alone. Raises TinylmError for one with a head, or that pools in another way."""
+    mode = source.get_pooling().mode
+    if model.head is not None or mode not in POOLINGS:
+        what = f"{model.architecture}, with a head," if model.head is not None else f"{mode} pooling"
+        raise TinylmError(f"{source.path}: {what} has no place in GGUF; only a {model.model_type} without a head")
+    about = {"attention.causal": False, POOLING_TYPE: POOLINGS[mode]}
+    types = {"tokenizer.ggml.token_type_count": model.config.type_vocab_size}
+    return {f"{model.model_type}.{name}": value for name, value in about.items()} | types
+
+
 def _to_gguf(
     tensors: Mapping[str, StoredTensor], architecture: Architecture, config: Mapping[str, Any]
 ) -> Iterator[tuple[str, StoredTensor]]:
@@ -101,7 +115,7 @@ def _to_gguf(
         pattern = patterns[theirs]
         ours = pattern.replace("*", layer) + suffix
         yield ours, laid_out(tensor, ours, pattern, architecture, config, back=False)
-        if pattern == "token_embd" and config["tie_word_embeddings"] and not architecture.may_tie:
+        if pattern == "token_embd" and not architecture.may_tie and config["tie_word_embeddings"]:
             yield "output.weight", tensor
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tinylm.errors import FileFormatError, TinylmError
 from tinylm.files import parse_json
 from tinylm.text import Tokenizer, from_gguf_fields, tokenizer_of_fields
-from tinylm.text.pipeline.compose import sentencepiece_parts
+from tinylm.text.pipeline.compose import MARK, bert_parts, sentencepiece_parts
 from tinylm.text.pipeline.patterns import SPLITS
 
 from .reading import GGUFFile
@@ -103,6 +103,8 @@ def _beside(tokenizer: Tokenizer, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _around(post_processor: Any) -> tuple[bool, bool]:
     """Whether a special token stands before each text, and after it."""
     steps = _flat(post_processor, "processors")
+    if any(step.get("type") == "BertProcessing" for step in steps):
+        return True, True
     template: list[dict[str, Any]] = next(
         (step["single"] for step in steps if step.get("type") == "TemplateProcessing"), []
     )
@@ -119,6 +121,8 @@ def _flat(part: Any, inner: str) -> list[dict[str, Any]]:
 def _describe(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
     """The tokens, and what kind of tokenizer has them; None where llama.cpp knows no such kind."""
     model = fields["model"]
+    if model.get("type") == "WordPiece":
+        return _describe_word_piece(fields, size)
     if model.get("type", "BPE") != "BPE" or model.get("dropout"):
         return None
     if model.get("byte_fallback"):
@@ -151,6 +155,35 @@ def _describe_sentencepiece(fields: Mapping[str, Any], size: int) -> dict[str, A
         left, right = merge.split(" ") if isinstance(merge, str) else merge
         scores[vocab[left + right]] = -rank
     return {MODEL: "llama", PRE: "default", **described, SCORES: scores, "tokenizer.ggml.add_space_prefix": prefix}
+
+
+def _describe_word_piece(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
+    """BERT's: a mark where a word begins, nothing where it goes on; whether capitals count, the tokens say."""
+    model = fields["model"]
+    special = {token["content"]: token["id"] for token in fields.get("added_tokens") or []}
+    normal = [token for token in model["vocab"] if token not in special]
+    lowercase = all(token == token.lower() for token in normal)
+    expected = bert_parts(model["vocab"], unknown=model["unk_token"], lowercase=lowercase)
+    cleaning = dict(fields["normalizer"] or {})
+    if cleaning.pop("strip_accents", None) is not None or cleaning != expected["normalizer"]:
+        return None
+    if any(fields[name] != expected[name] for name in ("model", "pre_tokenizer")):
+        return None
+    described = _tokens(fields, size)
+    for token in normal:
+        described[TOKENS][model["vocab"][token]] = token.removeprefix("##") if token.startswith("##") else MARK + token
+    ids = {"unknown": special.get(model["unk_token"]), **dict(zip(("cls", "seperator"), _ends(fields), strict=False))}
+    named = {f"tokenizer.ggml.{name}_token_id": id for name, id in ids.items() if id is not None}
+    return {MODEL: "bert", **described, **named} if len(named) == 3 else None
+
+
+def _ends(fields: Mapping[str, Any]) -> list[int]:
+    """The ids of the one token before each text and the one after it; none where there are others."""
+    (step,) = _flat(fields.get("post_processor"), "processors") or [{}]
+    if step.get("type") == "BertProcessing":
+        return [step["cls"][1], step["sep"][1]]
+    names = [item["SpecialToken"]["id"] for item in step.get("single", []) if "SpecialToken" in item]
+    return [id for name in names for id in step["special_tokens"][name]["ids"]] if _around(step) == (True, True) else []
 
 
 def _split_name(pre_tokenizer: Any, model: Mapping[str, Any]) -> str | None:
