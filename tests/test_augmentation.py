@@ -152,6 +152,16 @@ def str_change(suffix: str):
     return lambda text, random: text + suffix
 
 
+def test_records_are_followed_by_their_changed_copies():
+    augment = Augmenter(Typos(0.3), seed=1)
+    records = [{"text": ENGLISH[:60], "label": "a"}, {"text": CHINESE[:20], "label": "b"}]
+    found = list(augment.expand(records, 2))
+    assert [record["label"] for record in found] == ["a"] * 3 + ["b"] * 3
+    assert found[::3] == records
+    assert found[5] == augment(records[1], step=1, row=1)
+    assert len({record["text"] for record in found}) == 6
+
+
 def test_what_makes_no_sense_is_refused():
     for make in (KeyboardNoise, Typos, SwapWords, DeleteWords):
         with pytest.raises(TinylmError, match=f"{make.__name__}: expected a probability"):

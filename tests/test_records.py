@@ -153,6 +153,12 @@ def test_headers_that_are_there_twice_are_refused_and_nameless_ones_are_not(tmp_
     }
 
 
+def test_files_whose_columns_come_in_another_order_go_together(tmp_path):
+    write(tmp_path / "a.csv", "text,label\na,1\n")
+    write(tmp_path / "b.csv", "label,text\n1,a\n2,b\n")
+    assert list(open_records(tmp_path)) == [{"text": "a", "label": "1"}, {"text": "b", "label": "2"}]
+
+
 def test_files_that_do_not_go_together_are_refused(tmp_path):
     write(tmp_path / "a.csv", "text,label\na,1\n")
     write(tmp_path / "b.csv", "text\nb\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,16 @@ class Augmenter:
             raise TinylmError("a context whose answers stand at given places cannot be changed; augment the question")
         random = random_of(self.seed, step, row)
         return {name: self.change(value, random) if name in self.fields else value for name, value in record.items()}
+
+    def expand(self, records: Iterable[Mapping[str, Any]], copies: int) -> Iterator[dict[str, Any]]:
+        """Each record, and then `copies` changed ones: for a trainer that takes records as they are.
+
+        Of the records to train on alone: a changed text must not come to the side of the one it was made from.
+        """
+        for row, record in enumerate(records):
+            yield dict(record)
+            for step in range(copies):
+                yield self(record, step=step, row=row)
 
 
 @dataclass(frozen=True)

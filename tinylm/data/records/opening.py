@@ -90,7 +90,7 @@ class _Builder:
         sample = [row.fields for row in first if isinstance(row, Row)]
         if sample:
             chosen, guessed = choose_columns(source.paths[0], sample, self.fields, self.optional)
-            self._check_names(source.paths[0], tuple(chosen))
+            chosen = self._in_order(source.paths[0], chosen)
             self._note(source.kind, guessed)
         for row in itertools.chain(first, rows):
             self._add(row if isinstance(row, Skipped) else convert(row.fields, chosen, row.line), row, source)
@@ -99,12 +99,13 @@ class _Builder:
         told = ", ".join(f"{field} from {column!r}" for field, column in guessed.items() if field != column)
         self.notes |= dict.fromkeys(note for note in (kind, told) if note)
 
-    def _check_names(self, path: Path, names: tuple[str, ...]) -> None:
-        self.names = self.names or names
-        if set(names) != set(self.names):
-            raise FileFormatError(
-                path, f"has {', '.join(names)}, where the files before it have {', '.join(self.names)}"
-            )
+    def _in_order(self, path: Path, chosen: dict[str, str]) -> dict[str, str]:
+        """The fields in the order of the first file, so that equal records are equal in bytes."""
+        self.names = self.names or tuple(chosen)
+        if set(chosen) != set(self.names):
+            there, before = ", ".join(chosen), ", ".join(self.names)
+            raise FileFormatError(path, f"has {there}, where the files before it have {before}")
+        return {name: chosen[name] for name in self.names}
 
     def _add(self, made: dict[str, Any] | Skipped, row: Row | Skipped, source: Source) -> None:
         self.omissions.records += 1
