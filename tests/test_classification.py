@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tinylm
 from tinylm.cli import main
-from tinylm.data import LengthBuckets
+from tinylm.data import LengthBuckets, open_records
 from tinylm.errors import TinylmError
 from tinylm.inference import classifier_inputs, encode_text
 from tinylm.models import FAMILIES, label_loss
@@ -85,6 +85,24 @@ def test_what_is_guessed_counted_and_cut_is_told(films: Path, tmp_path: Path) ->
     assert "bad 160, good 80" in told
     assert "fill the context of 6" in told
     assert "216 texts to train on, 24 held out, 2 labels" in told
+
+
+def test_eval_measures_a_classifier_on_other_data(run, films: Path, tmp_path: Path, capsys) -> None:
+    lm = tinylm.load(run.best)
+    metrics = lm.evaluate(films)
+    said = [
+        found.label
+        for found in lm.classify(list(open_records(films, {"text": None}, deduplicate=False).column("text")))
+    ]
+    right = [line.split("\t")[0] for line in films.read_text(encoding="utf-8").splitlines()[1:]]
+    assert metrics["accuracy"] == np.mean([a == b for a, b in zip(said, right, strict=True)])
+    assert main(["eval", str(run.best), str(films), "--text-column", "body", "--label-column", "verdict"]) == 0
+    assert "f1_macro" in capsys.readouterr().out
+    with pytest.raises(TinylmError, match="nothing"):
+        lm.measure(films, label_column="nothing")
+    (tmp_path / "other.csv").write_text("text,label\na b,new\nc d,good\n", encoding="utf-8")
+    with pytest.raises(TinylmError, match="the label 'new' is none of 'bad', 'good'"):
+        lm.measure(tmp_path / "other.csv")
 
 
 def test_several_labels_a_text(tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ def test_it_learns_what_is_hidden_and_says_so_in_order(run) -> None:
     assert "[MASK]" in run.last_sample()
 
 
+def test_eval_measures_it_on_other_data_and_language_models_as_ever(run, tmp_path: Path) -> None:
+    lm = tinylm.load(run.best)
+    metrics = lm.evaluate(run.folder.parent / "text.txt")
+    assert 0.45 < metrics["accuracy"] <= 1
+    assert len(lm.measure(run.folder.parent / "text.txt")) > 10
+    with pytest.raises(TinylmError, match="plain text has no label_column"):
+        lm.measure(run.folder.parent / "text.txt", label_column="x")
+
+
 def test_fill_prints_places_and_tells_mistakes_in_one_line(run, capsys) -> None:
     assert main(["fill", str(run.best), "the cat [MASK] on the mat .", "-k", "2"]) == 0
     out = capsys.readouterr().out

@@ -20,7 +20,7 @@ SMALL = {"steps": 6, "layers": 1, "heads": 2, "width": 16, "context": 8, "batch_
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch) -> None:
-    for module in ("tinylm.tasks.text", "tinylm.lm", "tinylm.data.survey"):
+    for module in ("tinylm.tasks.text", "tinylm.data.survey"):
         monkeypatch.setattr(f"{module}.cache_folder", lambda: tmp_path / "cache")
 
 

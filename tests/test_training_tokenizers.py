@@ -31,7 +31,6 @@ def text(tmp_path: Path) -> Path:
 def caches(tmp_path: Path, monkeypatch) -> None:
     """Token files of the tests do not go to the user's cache."""
     monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr("tinylm.lm.cache_folder", lambda: tmp_path / "cache")
 
 
 def test_a_run_learns_its_tokenizer_and_keeps_it(text: Path, tmp_path: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from os import PathLike
 from typing import Any, overload
@@ -14,9 +11,8 @@ from typing import Any, overload
 import numpy as np
 
 from tinylm.autograd import no_grad
-from tinylm.data import Progress, open_corpus, tokenize_corpus
+from tinylm.data import Progress
 from tinylm.errors import TinylmError
-from tinylm.files import cache_folder
 from tinylm.formats import (
     GenerationConfig,
     Pooling,
@@ -40,7 +36,7 @@ from tinylm.inference import (
 )
 from tinylm.metrics import Scores
 from tinylm.models import Encoder, EncoderDecoder
-from tinylm.tasks import EVALUATION_CONTEXT, measure_split
+from tinylm.tasks import Paths, task_of
 from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 
 __all__ = ["LM", "Candidate", "Score", "load"]
@@ -189,42 +185,21 @@ class LM(ChatGenerator, BeamGenerator):
         tokens = [self.tokenizer.token(int(i)) for i in ids]
         return Score(tokens, log_probabilities(self._causal, ids).tolist())
 
-    def evaluate(
-        self,
-        data: str | PathLike[str] | Sequence[str | PathLike[str]],
-        *,
-        text_column: str = "text",
-        progress: Progress | None = None,
-    ) -> dict[str, float]:
-        """The metrics of language modelling on files and folders: loss, perplexity, bits per byte, accuracy.
+    def evaluate(self, data: Paths, **options: Any) -> dict[str, float]:
+        """The metrics of what the model was trained for, on files and folders; the arguments are those of `measure`.
 
-        The arguments are those of `measure`.
+        Of language modelling loss, perplexity, bits per byte, accuracy; of classification accuracy, F1 and so on.
         """
-        return self.measure(data, text_column=text_column, progress=progress).result()
+        return self.measure(data, **options).result()
 
-    def measure(
-        self,
-        data: str | PathLike[str] | Sequence[str | PathLike[str]],
-        *,
-        text_column: str = "text",
-        progress: Progress | None = None,
-    ) -> Scores:
-        """What `evaluate` sums up, example by example, for intervals and comparisons; here an example is a window.
+    def measure(self, data: Paths, *, progress: Progress | None = None, **columns: str | None) -> Scores:
+        """What `evaluate` sums up, example by example, for intervals and comparisons; see `TaskKind.measure_model`.
 
-        data, text_column: as `tinylm.data.open_corpus` takes them. progress: told how far the reading of large data is.
-        Records that cannot be used are skipped with a RuntimeWarning that says how many and why.
+        columns: text_column and, where the task has them, label_column and pair_column. progress: told how far the
+        reading of large data is. Records that cannot be used are skipped with a RuntimeWarning that says how many.
         """
-        corpus = open_corpus(data, text_column=text_column)
-        for message in corpus.survey(progress).omissions:
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
-        tokens = tokenize_corpus(corpus, self.tokenizer, cache_folder() / "tokens", progress=progress)
-        split, _ = tokens.split(0.0)
-        if len(split) < 2:
-            raise TinylmError("a text of one token predicts nothing; give a longer one")
-        context = self._causal.context or EVALUATION_CONTEXT
-        tokenizer = hashlib.blake2b(json.dumps(self.tokenizer.to_json(), sort_keys=True).encode(), digest_size=16)
-        scores = measure_split(self._causal, split, context=context)
-        return replace(scores, examples=f"{corpus.fingerprint()} by {tokenizer.hexdigest()} in {context:,} tokens")
+        kind = task_of(self.model, self.task.get("name"))
+        return kind.measure_model(self.model, self.tokenizer, data, progress=progress, **columns)
 
 
 def _ids(name: str, values: Any) -> np.ndarray:

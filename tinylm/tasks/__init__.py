@@ -3,7 +3,7 @@
 from .building import build_trainer
 from .continued import ContinuedLanguageModelling
 from .initial import continue_model, freeze, prepare_model
-from .kind import TaskKind
+from .kind import Paths, TaskKind
 from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, evaluate_split, measure_split
 from .learning_rate import find_learning_rate
 from .new_models import new_model
@@ -19,7 +19,7 @@ from .settings import (
     read_settings_file,
     settings_to_json,
 )
-from .table import TASKS, choose_settings, find_task, resolve_settings
+from .table import TASKS, choose_settings, find_task, resolve_settings, task_of
 from .text import Source, TextKind, TextSettings, load_sources
 from .tokenizers import LEARNT, build_tokenizer, find_tokenizer
 from .training import TrainedRun, resume_settings, run_training
@@ -37,6 +37,7 @@ __all__ = [
     "TOKENIZERS",
     "ContinuedLanguageModelling",
     "LanguageModelling",
+    "Paths",
     "Source",
     "TaskKind",
     "TextKind",
@@ -65,4 +66,5 @@ __all__ = [
     "resume_settings",
     "run_training",
     "settings_to_json",
+    "task_of",
 ]

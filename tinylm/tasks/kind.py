@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 from tinylm.data import Progress
 from tinylm.errors import TinylmError
 from tinylm.formats import open_model
+from tinylm.metrics import Scores
 from tinylm.models import Model
 from tinylm.text import Tokenizer
 from tinylm.training import Task
@@ -19,7 +21,9 @@ from .initial import continue_model, prepare_model
 from .new_models import new_model
 from .settings import TrainSettings
 
-__all__ = ["TaskKind"]
+__all__ = ["Paths", "TaskKind"]
+
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class TaskKind(ABC):
@@ -99,6 +103,16 @@ class TaskKind(ABC):
     @abstractmethod
     def next_steps(self, best: Path) -> list[tuple[str, str]]:
         """Commands to go on with, the model being in this folder, and what each does."""
+
+    @classmethod
+    def measure_model(
+        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
+        """How well a trained model does on other data, by example. columns: text_column and such, None to guess.
+
+        Raises TinylmError for data that cannot be used; warns (RuntimeWarning) of records that are left out.
+        """
+        raise TinylmError(f"models of the task {cls.name} are measured while they are trained, and not on other data")
 
     def use(self) -> dict[str, Any]:
         """What `tinylm.json` says of the task beside its name: what using the model needs to know."""

@@ -5,8 +5,10 @@ Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -16,14 +18,15 @@ import regex
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor
-from tinylm.data import IGNORE, LanguageModelBatches, TokenSplit, mask_tokens
+from tinylm.data import IGNORE, LanguageModelBatches, Progress, TokenSplit, mask_tokens
 from tinylm.inference import fill_masks, masked_logits
-from tinylm.metrics import LanguageMetrics
+from tinylm.metrics import Scores, language
 from tinylm.models import Encoder
 from tinylm.text import PipelineTokenizer, Tokenizer, find_special, require_special
 
+from .kind import Paths
 from .settings import check_range
-from .text import Source, TextKind, TextSettings, draw_batches
+from .text import Source, TextKind, TextSettings, draw_batches, read_split
 
 __all__ = ["Masked", "MaskedLanguageModelling", "MaskedSettings", "begins_words"]
 
@@ -109,15 +112,15 @@ class MaskedLanguageModelling:
 
     def evaluate(self, model: Encoder) -> dict[str, float]:
         """Loss, perplexity and accuracy over the hidden tokens of all that is held out."""
-        metrics = LanguageMetrics()
-        for source in self.sources:
-            if len(source.validation) > self.room:
-                self._measure(model, source.validation, metrics)
-        names = ("loss", "perplexity", "accuracy") if metrics.tokens else ()
-        return {name: metrics.result()[name] for name in names}
+        held_out = [source.validation for source in self.sources if len(source.validation) > self.room]
+        if not held_out:
+            return {}
+        result = reduce(operator.add, (self.measure(model, split) for split in held_out)).result()
+        return {name: result[name] for name in ("loss", "perplexity", "accuracy")}
 
-    def _measure(self, model: Encoder, split: TokenSplit, metrics: LanguageMetrics) -> None:
-        """Whole windows only: what is left at the end of the split is no window."""
+    def measure(self, model: Encoder, split: TokenSplit) -> Scores:
+        """A row for each whole window: what is left at the end of the split is no window."""
+        found = []
         batches = LanguageModelBatches(split, batch_size=VALIDATION_ROWS, context=self.room, seed=0)
         for number, (windows, following) in enumerate(batches.validation_batches()):
             whole = windows[(following != IGNORE).all(axis=1)]
@@ -125,8 +128,11 @@ class MaskedLanguageModelling:
                 inputs, targets = self._hide(whole, seed=0, step=0, first_row=number * VALIDATION_ROWS)
                 places = np.flatnonzero(targets != IGNORE)
                 logits, wanted = masked_logits(model, inputs, places), targets.reshape(-1)[places]
-                losses = K.cross_entropy(logits, wanted)
-                metrics.add(losses, logits.argmax(axis=-1) == wanted, np.ones(len(wanted), bool))
+                losses, correct = np.zeros(targets.shape), np.zeros(targets.shape, bool)
+                losses.reshape(-1)[places] = K.cross_entropy(logits, wanted)
+                correct.reshape(-1)[places] = logits.argmax(axis=-1) == wanted
+                found.append(language(losses, correct, targets != IGNORE, np.zeros(targets.shape)))
+        return reduce(operator.add, found)
 
 
 class Masked(TextKind):
@@ -154,6 +160,15 @@ class Masked(TextKind):
 
     def model_settings(self, tokenizer: Tokenizer) -> dict[str, Any]:
         return {"pad_token_id": find_special(tokenizer, "pad_token")} if self.init is None else {}
+
+    @classmethod
+    def measure_model(
+        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
+        """The loss of hidden tokens and what follows from it; an example is a window of the model's context."""
+        split, name = read_split(data, tokenizer, columns, progress)
+        task = MaskedLanguageModelling([Source("", split, split)], tokenizer, batch_size=1, context=model.context)
+        return replace(task.measure(model, split), examples=f"{name} in {model.context:,} tokens")
 
     def sample(self, model: Encoder, tokenizer: Tokenizer) -> str:
         """The beginning of what is held out, every eighth word of it hidden, and what the model makes of those."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from tinylm.errors import TinylmError, nearest
 from tinylm.formats import open_model
+from tinylm.models import FAMILIES, Model
 
 from .classification import Classification
 from .kind import TaskKind
@@ -16,7 +17,7 @@ from .settings import LORA_SETTINGS, OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSet
 from .spans import Spans
 from .writing import Writing
 
-__all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings"]
+__all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings", "task_of"]
 
 TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in (Writing, Masked, Spans, Classification)}
 DEFAULT_TASK = Writing.name
@@ -27,6 +28,20 @@ def find_task(name: str) -> type[TaskKind]:
     if name not in TASKS:
         raise TinylmError(f"there is no task {name!r}{nearest(name, TASKS)}")
     return TASKS[name]
+
+
+def task_of(model: Model, name: str | None = None) -> type[TaskKind]:
+    """The kind of task of a trained model: the one it was trained for, where its name is known, or one with its head.
+
+    Raises TinylmError for a model that ends in nothing that a task trains.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    heads = FAMILIES[model.model_type].architectures()
+    kind = next((kind for kind in TASKS.values() if heads.get(kind.head) == model.architecture), None)
+    if kind is None:
+        raise TinylmError(f"{model.architecture} predicts nothing that could be measured")
+    return kind
 
 
 def resolve_settings(*layers: Mapping[str, Any]) -> TrainSettings:

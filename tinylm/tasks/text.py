@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,11 +25,11 @@ from tinylm.errors import TinylmError
 from tinylm.files import cache_folder
 from tinylm.text import Tokenizer
 
-from .kind import TaskKind
+from .kind import Paths, TaskKind
 from .settings import INFINITY, TrainSettings, check_range
 from .tokenizers import build_tokenizer
 
-__all__ = ["Source", "TextKind", "TextSettings", "draw_batches", "load_sources", "read_corpora"]
+__all__ = ["Source", "TextKind", "TextSettings", "draw_batches", "load_sources", "read_corpora", "read_split"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,24 @@ def read_corpora(
     for message in corpus.survey(progress).omissions:
         notify(message)
     return corpus, [open_(path, name=path) for path in settings.data] if settings.weights else [corpus]
+
+
+def read_split(
+    data: Paths, tokenizer: Tokenizer, columns: Mapping[str, str | None], progress: Progress | None
+) -> tuple[TokenSplit, str]:
+    """All the tokens of other data, to measure a model on, and what tells them from any others.
+
+    columns: "text_column" alone. Warns of records that are left out.
+    """
+    if unknown := columns.keys() - {"text_column"}:
+        raise TinylmError(f"plain text has no {', '.join(sorted(unknown))}, only a text_column")
+    corpus = open_corpus(data, text_column=columns.get("text_column") or "text")
+    for message in corpus.survey(progress).omissions:
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+    tokens = tokenize_corpus(corpus, tokenizer, cache_folder() / "tokens", progress=progress)
+    split, _ = tokens.split(0.0)
+    digest = hashlib.blake2b(json.dumps(tokenizer.to_json(), sort_keys=True).encode(), digest_size=16)
+    return split, f"{corpus.fingerprint()} by {digest.hexdigest()}"
 
 
 def load_sources(

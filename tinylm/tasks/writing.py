@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from tinylm.data import Progress
 from tinylm.errors import TinylmError
 from tinylm.inference import Sampler, first_ids, generate
+from tinylm.metrics import Scores
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
 from .continued import ContinuedLanguageModelling
-from .language_modelling import PACKINGS, LanguageModelling
+from .kind import Paths
+from .language_modelling import EVALUATION_CONTEXT, PACKINGS, LanguageModelling, measure_split
 from .settings import RECURRENT, check_choice
-from .text import TextKind, TextSettings
+from .text import TextKind, TextSettings, read_split
 
 __all__ = ["PRESETS", "Writing", "WritingSettings"]
 
@@ -114,6 +117,19 @@ class Writing(TextKind):
         end = tokenizer.end_of_text
         new = {"bos_token_id": end if self.task.begins_documents else None, "eos_token_id": end}
         return new if self.init is None else {}
+
+    @classmethod
+    def measure_model(
+        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
+        """The loss of each token and what follows from it; an example is a window of the model's context."""
+        split, name = read_split(data, tokenizer, columns, progress)
+        if len(split) < 2:
+            raise TinylmError("a text of one token predicts nothing; give a longer one")
+        if not isinstance(model, CausalLanguageModel):
+            raise TinylmError(f"{model.architecture} is no causal language model, which is what predicts a text")
+        context = model.context or EVALUATION_CONTEXT
+        return replace(measure_split(model, split, context=context), examples=f"{name} in {context:,} tokens")
 
     def sample(self, model: CausalLanguageModel, tokenizer: Tokenizer) -> str:
         """What the model writes from nothing."""

@@ -24,9 +24,9 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "eval",
         help="measure models on data, and compare them",
-        description="Loss, perplexity, accuracy and bits per byte of models on files, folders and patterns of text, "
-        "JSON Lines, CSV and Parquet, with the interval that holds 95 %% of the values when windows of the text are "
-        "drawn anew. Models that read the same windows are compared on them.",
+        description="The metrics of models on data for their task (docs/tasks.md): of language models loss, "
+        "perplexity, accuracy and bits per byte on text, of classifiers accuracy, F1 and so on. With the interval that "
+        "holds 95 %% of the values when examples are drawn anew. Models that read the same examples are compared.",
     )
     parser.add_argument(
         "paths",
@@ -34,7 +34,9 @@ def add_to(commands: Any) -> None:
         metavar="MODEL... DATA...",
         help="models (folders, .gguf and .npz files, owner/name), and then files, folders or quoted patterns",
     )
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="the field or column that is the text")
+    parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text")
+    parser.add_argument("--label-column", metavar="NAME", help="of classification; guessed unless given")
+    parser.add_argument("--pair-column", metavar="NAME", help="of the second text, where classification is of pairs")
     parser.add_argument("--json", metavar="FILE", help="write all figures to a file, or with - print them as JSON")
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="how often examples are drawn anew")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws")
@@ -48,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     from ..progress import ReadingBar
 
     models, data = _models_and_data(options.paths)
+    named = {name: getattr(options, name) for name in ("text_column", "label_column", "pair_column")}
+    columns = {name: column for name, column in named.items() if column is not None}
     if options.json not in (None, "-"):
         check_folder(options.json)
     with warnings.catch_warnings(record=True) as caught, closing(ReadingBar()) as bar:
@@ -57,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
             data,
             seed=options.seed,
             resamples=options.resamples,
-            text_column=options.text_column,
+            **columns,
             progress=bar,
             notify=lambda message: print(message, file=sys.stderr) if len(models) > 1 else None,
         )

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinylm.data import Corpus
+from tinylm.data import Corpus, Progress
 from tinylm.data.records import Records, open_records
 from tinylm.errors import TinylmError
-from tinylm.inference import encode_text
+from tinylm.inference import class_probabilities, encode_text
+from tinylm.metrics import Scores, classification, multilabel
 from tinylm.models.heads import MULTI_LABEL, SINGLE_LABEL
 from tinylm.text import Tokenizer, find_special
 
-from ..kind import TaskKind
+from ..kind import Paths, TaskKind
 from ..settings import RECURRENT, TrainSettings, check_choice
 from ..tokenizers import build_tokenizer
 from .task import Examples, LabelTask
 
 __all__ = ["Classification", "ClassificationSettings"]
 
+COLUMNS = {"text": "text", "text_pair": "pair", "label": "label"}  # fields, and what their columns are called
 SPLIT_SEED = 0  # of what is held out: the same whatever the seed of a run, so that runs compare
 RECURRENT_PRESET = {"layers": 1, "learning_rate": 3e-3, "weight_decay": 0.01, "tie_embeddings": False}
 SHOWN = 12  # labels of a confusion matrix that people look at
@@ -95,10 +98,9 @@ class Classification(TaskKind):
 
     def _open(self) -> Records:
         settings = self.settings
-        columns = {"text": settings.text_column, "text_pair": settings.pair_column, "label": settings.label_column}
         return open_records(
             settings.data,
-            {field: column or None for field, column in columns.items()},
+            {field: getattr(settings, f"{name}_column") or None for field, name in COLUMNS.items()},
             optional=() if settings.pair_column else ("text_pair",),
             header=settings.header or None,
             strict=settings.strict,
@@ -121,10 +123,7 @@ class Classification(TaskKind):
 
     @property
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for record in self.records:
-            digest.update(json.dumps(record, sort_keys=True).encode())
-        return digest.hexdigest()
+        return _fingerprint(self.records)
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learnt from the texts to train on."""
@@ -171,6 +170,25 @@ class Classification(TaskKind):
             "pad_token_id": tokenizer.end_of_text if padding is None else padding,
         }
 
+    @classmethod
+    def measure_model(
+        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
+        """The scores of labels; an example is a text."""
+        fields = {field: columns.pop(f"{name}_column", None) for field, name in COLUMNS.items()}
+        if columns:
+            raise TinylmError(f"texts with labels have no {', '.join(columns)}")
+        optional = () if fields["text_pair"] else ("text_pair",)
+        records = open_records(data, fields, optional=optional, deduplicate=False, progress=progress)
+        for message in records.omissions.messages():
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        rows = [encode_text(tokenizer, r["text"], r.get("text_pair"), model.context) for r in records]
+        several = model.config.problem_type == MULTI_LABEL
+        labels = [_as_list(label) if several else label for label in records.column("label")]
+        measure: Any = multilabel if several else classification
+        scores = measure(class_probabilities(model, rows), labels, model.config.label_names)
+        return replace(scores, examples=_fingerprint(records))
+
     def use(self) -> dict[str, Any]:
         return {"pairs": "text_pair" in self.records.fields}
 
@@ -196,6 +214,13 @@ class Classification(TaskKind):
             (f'tinylm classify {best} "..."{pair}', "what it says of a text"),
             (f"tinylm classify {best} FILE", "and of each text of a file"),
         ]
+
+
+def _fingerprint(records: Records) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(json.dumps(record, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _as_list(label: str | list[str]) -> list[str]:
