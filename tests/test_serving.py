@@ -18,6 +18,8 @@ pytest.importorskip("httpx2")
 from serving_models import byte_model
 from starlette.testclient import TestClient
 
+import tinylm
+from tinylm.formats import GenerationConfig, Pooling
 from tinylm.serving import ServerSettings, create_app
 
 LIMITS = {"max_tokens": 64, "max_prompt_tokens": 400, "max_texts": 8, "max_body": 20_000}
@@ -124,6 +126,19 @@ def test_echo_without_new_tokens_scores_beyond_the_context(tmp_path) -> None:
         choice = client.post("/v1/completions", json=asked).json()["choices"][0]
     assert choice["text"] == text
     assert np.allclose(choice["logprobs"]["token_logprobs"][1:], lm.score(text).log_probabilities, atol=1e-4)
+
+
+def test_a_token_that_ends_the_text_has_a_probability_too(tmp_path) -> None:
+    """Those who score with one new token count on one more entry than the prompt has tokens."""
+    lm = byte_model(tmp_path / "model")
+    (end,) = lm.complete("Hello", max_tokens=1, temperature=0).tokens
+    ending = tinylm.LM(lambda: lm.model, lambda: lm.tokenizer, Pooling, lambda: GenerationConfig((end,)))
+    with TestClient(create_app(ending, ServerSettings("tiny"))) as client:
+        body = complete(client, prompt="Hello", max_tokens=5, echo=True, logprobs=1).json()
+    choice = body["choices"][0]
+    assert (choice["text"], choice["finish_reason"]) == ("Hello", "stop")
+    assert len(choice["logprobs"]["tokens"]) == len(choice["logprobs"]["token_logprobs"]) == 6
+    assert body["usage"]["completion_tokens"] == 0
 
 
 def test_a_stop_string_ends_a_text_and_is_not_in_it(client) -> None:

@@ -103,7 +103,8 @@ class Completion:
 
     tokens: its ids, with those of a stop string and without the token that ended it. finish_reason: "stop" for a token
     or a string that ends a text, "length" for max_tokens, "cancelled", or None while it is being written. scores: one
-    for each token, where logprobs asked for them. beam_score: what beam search found the text to be worth.
+    for each token and for the one that ended the text, where logprobs asked for them. beam_score: what beam search
+    found the text to be worth.
     """
 
     text: str

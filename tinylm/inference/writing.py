@@ -80,11 +80,11 @@ class Writer:
 
     def append(self, token: int, logits: np.ndarray) -> str:
         """Go on with this token, chosen from these logits; the text that it completes."""
+        if self.settings.logprobs is not None:
+            self._scores.append(score_token(self._tokenizer, token, log_softmax(logits), self.settings.logprobs))
         if token in self._end_ids:
             return self._finish("stop")
         self.ids.append(token)
-        if self.settings.logprobs is not None:
-            self._scores.append(score_token(self._tokenizer, token, log_softmax(logits), self.settings.logprobs))
         text = self._out(self._stops.feed(self._pieces.feed(token)))
         if self._stops.found is not None:
             self._reason = "stop"
