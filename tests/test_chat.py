@@ -47,6 +47,8 @@ HOSTILE = {
     "squares": "{% set ns = namespace(x=9) %}{% for i in range(60) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
     "a wide field": "{{ '%999999999d' % 1 }}",
     "a wide format": "{{ '{:>999999999}'.format(1) }}",
+    "a wide field of a value": "{{ '%*d' % (999999999, 1) }}",
+    "a wide format of a value": "{{ '{:{}}'.format(1, 999999999) }}",
     "a wide line": "{{ 'a'.ljust(999999999) }}",
     "a wide filter": "{{ 'a' | center(999999999) }}",
     "lists in lists": NESTED + "{{ ns.x }}",
@@ -81,6 +83,11 @@ def test_a_hostile_template_is_refused_in_time(name: str) -> None:
     with pytest.raises(TinylmError, match="chat template"):
         ChatTemplate(HOSTILE[name]).render(say("Hello"))
     assert time.monotonic() - start < 15
+
+
+def test_a_format_may_hold_stars_and_braces() -> None:
+    source = "{{ '**%s** {}' % 'a' }}{{ '{{\"x\": {}}}'.format(12) }}{{ '%s' % 1700000000 }}{{ 1700000000 * 2 }}"
+    assert ChatTemplate(source).render(say("Hello")) == '**a** {}{"x": 12}17000000003400000000'
 
 
 def test_a_long_conversation_is_no_hostile_one() -> None:

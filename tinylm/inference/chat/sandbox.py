@@ -31,8 +31,9 @@ __all__ = ["Run", "compile_template", "running"]
 # Of one rendering: turns of loops and calls, seconds, the size of any value in characters, and what a value written as
 # text holds in items. A conversation of a thousand messages takes some thousand turns, and a tenth of a second.
 MOST_TURNS, MOST_SECONDS, LARGEST, MOST_ITEMS = 300_000, 5.0, 1 << 24, 1 << 20
-# The width of a field in a format: so many digits may ask for any memory.
-WIDE = re.compile(r"\d{6}")
+# The width of a field in a format that may ask for any memory: many digits, or taken from a value.
+WIDE = re.compile(r"\d{6}|%[-+ #0]*\*|\{[^{}]+\{")
+LONGEST_NUMBER = 256  # binary digits of a product
 # Filters that take lists as they are, and make no text of them.
 STRUCTURAL = {"length", "count", "list", "first", "last", "map", "select", "selectattr", "reject", "rejectattr",
               "default", "d", "items", "dictsort", "sort", "reverse", "groupby", "unique", "min", "max", "sum", "attr",
@@ -123,7 +124,8 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         sizes = _size(left), _size(right)
-        if operator == "**" or (operator == "*" and sizes == (None, None) and max(abs(left), abs(right)) > LARGEST):
+        digits = sum(number.bit_length() for number in (left, right) if isinstance(number, int))
+        if operator == "**" or (operator == "*" and digits > LONGEST_NUMBER):
             raise SecurityError("powers and products of large numbers are not supported")
         if operator == "+" and None not in sizes:
             _check_size(sum(sizes))  # type: ignore[arg-type]
@@ -266,5 +268,5 @@ def _check_text(value: Any) -> None:
 
 def _check_format(format: str, values: Any) -> None:
     _check_text(values)
-    if WIDE.search(format) or "*" in format:
+    if WIDE.search(format.replace("{{", "")):  # two braces stand for one
         raise SecurityError("a format asks for a field of that width")
