@@ -23,9 +23,9 @@ def placed(shape, past_line):
     return buffer[start : start + size].reshape(shape)
 
 
-@pytest.mark.parametrize("columns", [1, 16, 37, 200])
+@pytest.mark.parametrize("columns", [1, 16, 37, 200, 2500])
 @pytest.mark.parametrize(
-    "name", ["softmax_backward", "gelu", "gelu_backward", "silu", "silu_backward", "swiglu", "embedding"]
+    "name", ["softmax", "softmax_backward", "gelu", "gelu_backward", "silu", "silu_backward", "swiglu", "embedding"]
 )
 def test_streamed_results_have_the_same_bits(monkeypatch, name, columns):
     monkeypatch.setattr(streaming, "STREAM_FROM", 0)
@@ -51,6 +51,18 @@ def test_both_gradients_of_a_gate_are_streamed_into_halves_of_one_array(monkeypa
         results.append(dx)
     np.testing.assert_array_equal(*results)
     assert np.isfinite(results[0]).all()
+
+
+@pytest.mark.parametrize("pairs", [16, 20, 32])
+def test_turned_heads_are_streamed_where_both_halves_begin_at_lines(monkeypatch, pairs):
+    monkeypatch.setattr(streaming, "STREAM_FROM", 0)
+    x, angles = np.random.default_rng(0).standard_normal((2, 3, 5, 64), np.float32), np.linspace(0, 9, 5 * pairs)
+    tables = [f(angles).astype(np.float32).reshape(5, pairs) for f in (np.cos, np.sin)]
+    there, past = (placed(x.shape, start) for start in (0, 3))
+    for out in (there, past):
+        K.rope["numba"](x, *tables, out=out)
+    np.testing.assert_array_equal(there, past)
+    assert np.isfinite(there).all()
 
 
 def test_only_large_arrays_with_rows_that_begin_at_lines_are_streamed():

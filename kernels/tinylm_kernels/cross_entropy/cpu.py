@@ -111,8 +111,10 @@ def _rows_with_gradient(
         for j in range(0, columns, BLOCK):
             n = min(BLOCK, columns - j)
             made, finished = n if weight != ZERO else 0, n if last else 0
-            at = 4 * j
-            total += exponentials(x + at, peak, e + at, made, last + at, factor, spread, finished, max(row, AHEAD))
+            at, before = 4 * j, last + 4 * j
+            total += exponentials(
+                x + at, peak, e + at, made, before, before, factor, spread, finished, max(row, AHEAD), False
+            )
         if last:
             there = last + 4 * targets[i - 1]
             poke(there, peek(there) - scale * weight_before * (ONE - smoothing))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..jit import jit
+from ..streaming import put
 from ..vectors import LANES, LINE, exp, hide_from, larger, largest, load, prefetch, read, splat, store, total, write
 
 __all__ = ["AHEAD", "BLOCK", "exponentials", "peak_of"]
@@ -29,15 +30,15 @@ def peak_of(x, n):
 
 
 @jit
-def exponentials(x, peak, e, n, last, factor, shift, divided, ahead):
-    """e = exp(x - peak), n floats, and its sum; meanwhile the first `divided` of `last` become factor last - shift."""
+def exponentials(x, peak, e, n, last, y, factor, shift, divided, ahead, streaming):
+    """e = exp(x - peak), n floats, and its sum; meanwhile y becomes factor last - shift, `divided` floats."""
     base, share, less = splat(peak), splat(factor), splat(shift)
     a = b = splat(ZERO)
     both = min(n, divided) // (2 * LANES) * 2 * LANES
     for i in range(0, both * 4, 2 * LINE):
         left, right = exp(load(x + i) - base), exp(load(x + i + LINE) - base)
-        store(last + i, load(last + i) * share - less)
-        store(last + i + LINE, load(last + i + LINE) * share - less)
+        put(y + i, load(last + i) * share - less, LANES, streaming)
+        put(y + i + LINE, load(last + i + LINE) * share - less, LANES, streaming)
         prefetch(x + i + ahead)
         prefetch(x + i + ahead + LINE)
         store(e + i, left)
@@ -46,7 +47,10 @@ def exponentials(x, peak, e, n, last, factor, shift, divided, ahead):
     for j in range(both, n, LANES):
         rest = exp(hide_from(read(x + j * 4, n - j), n - j) - base)
         write(e + j * 4, rest, n - j)
-        a = a + rest
+        if j & LANES:  # the same sum wherever the loop before ended
+            b = b + rest
+        else:
+            a = a + rest
     for j in range(both, divided, LANES):
-        write(last + j * 4, read(last + j * 4, divided - j) * share - less, divided - j)
+        put(y + j * 4, read(last + j * 4, divided - j) * share - less, divided - j, streaming)
     return total(a + b)
