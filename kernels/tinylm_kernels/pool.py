@@ -23,6 +23,7 @@ from .arrays import array_module, device_of
 
 __all__ = ["Pool", "empty", "empty_like", "release_memory", "use_pool"]
 
+FLOAT = np.dtype(np.float32)
 SMALLEST = 1 << 16  # bytes; below, malloc is as fast and its memory is warm
 # Unless told otherwise, a forked process would write to the memory of its parent (Windows has no fork).
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
@@ -41,7 +42,7 @@ class Pool:
         self._free: defaultdict[int, list[mmap.mmap]] = defaultdict(list)
         self._used: dict[int, tuple[weakref.ref[np.ndarray], mmap.mmap]] = {}
 
-    def empty(self, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    def empty(self, shape: tuple[int, ...], dtype: Any = FLOAT) -> np.ndarray:
         """A C-contiguous array of this shape, its numbers undefined; from the system where no block is free."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
@@ -91,7 +92,7 @@ _SHARED = Pool()
 _pool: ContextVar[Pool] = ContextVar("pool", default=_SHARED)
 
 
-def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+def empty(shape: tuple[int, ...], dtype: Any = FLOAT) -> np.ndarray:
     """A C-contiguous array of this shape from the pool in use, its numbers undefined."""
     return _pool.get().empty(shape, dtype)
 

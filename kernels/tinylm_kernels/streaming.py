@@ -20,9 +20,10 @@ CHUNK = 1 << 13
 
 def streams(*results: np.ndarray) -> bool:
     """Whether these are to be streamed: large, and where they have rows, these begin at lines."""
-    return all(
-        a.nbytes >= STREAM_FROM and not (a.ctypes.data | max(a.strides[:-1], default=0)) % int(LINE) for a in results
-    )
+    for a in results:  # a generator in all() would take longer than some kernels
+        if a.nbytes < STREAM_FROM or (a.ctypes.data | max(a.strides[:-1], default=0)) % int(LINE):
+            return False
+    return True
 
 
 @jit

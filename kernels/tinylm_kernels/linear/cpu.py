@@ -54,12 +54,8 @@ def _float32_product(a, b, bias=None, residual=None, *, out):
 PRODUCTS = {"float32": _float32_product, "bfloat16": matmul_bfloat16}
 
 
-def _product(*arrays, out):
-    PRODUCTS[current_precision()](*arrays, out=out)
-
-
 def _rows(x):
-    return x.reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
 @linear.implement("numba", dtypes=("float32",))
@@ -67,14 +63,14 @@ def linear_numba(x, weight, bias=None, residual=None, *, out=None):
     y = room_for(out, (*x.shape[:-1], weight.shape[0]))
     rows = _rows(y)
     addend = None if residual is None else rows if y is residual else as_rows(residual)
-    _product(_rows(x), weight.T, bias, addend, out=rows)
+    PRODUCTS[current_precision()](_rows(x), weight.T, bias, addend, out=rows)
     return deliver(y, out)
 
 
 @linear_backward_input.implement("numba", dtypes=("float32",))
 def linear_backward_input_numba(dy, weight, *, out=None):
     dx = room_for(out, (*dy.shape[:-1], weight.shape[1]))
-    _product(_rows(dy), weight, out=_rows(dx))
+    PRODUCTS[current_precision()](_rows(dy), weight, out=_rows(dx))
     return deliver(dx, out)
 
 
@@ -82,7 +78,7 @@ def linear_backward_input_numba(dy, weight, *, out=None):
 def linear_backward_weight_numba(dy, x, *, out=None, accumulate=False):
     dw = room_for(out, (dy.shape[-1], x.shape[-1]))
     addend = None if not accumulate else dw if dw is out else as_carray(out)
-    _product(_rows(dy).T, _rows(x), None, addend, out=dw)
+    PRODUCTS[current_precision()](_rows(dy).T, _rows(x), None, addend, out=dw)
     return deliver(dw, out)
 
 
