@@ -8,7 +8,8 @@ Each row is a race of ours against PyTorch eager and PyTorch compiled (torch.com
 the time of the faster over ours. All candidates of a row take turns in one process. There are two such processes, which
 take turns row by row: one with the C library's allocator as it comes, one with freed memory kept (as
 `tinylm.prepare_process` sets it, for PyTorch too). PyTorch makes fresh results; ours come from the pool of the kernels,
-as in the engine. Ratios are of medians, those of minima stand beside them.
+as in the engine. Ratios are of medians, those of minima stand beside them. A row is met where the ratio in the first
+process is (of softmax, its share of the roof as well); what the second thread shall give has a column of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import environment
 import reach_worker
 from engines import Engine
-from reach_table import TITLES, engine_promises, heading, held, race, row_line
+from reach_table import TITLES, engine_promises, heading, held, race, row_line, summary
 
 from tinylm.bench.machine import versions
 
@@ -48,12 +49,16 @@ def main() -> None:
     machine = ask_once(options.threads)
     lines = [heading(about, machine), *TITLES]
     print(*lines, sep="\n")
+    found = []
     for record in records(options, machine):
+        found.append(record)
         print(line := row_line(record), flush=True)
         lines.append(line)
         if options.json:
             with Path(options.json).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**record, **about, "machine": machine}) + "\n")
+    lines += ["", summary(found)]
+    print(*lines[-2:], sep="\n")
     if options.markdown:
         Path(options.markdown).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
