@@ -26,6 +26,7 @@ from .tiles import (
     V,
     Y,
     add_bias,
+    all_masked,
     bounds,
     cap,
     hidden,
@@ -194,6 +195,8 @@ def _backward_tile(scratch, places, sight, shape, scoring, b, h, q0, all_k, all_
     stop = min(S, (stop + ROWS - 1) // ROWS * ROWS)
     for k0 in range(first, stop, KEYS):
         keys = min(KEYS, stop - k0)
+        if all_masked(sight[0], b, k0, keys):
+            continue
         diagonal, _ = bounds(sight, b, q0, k0)
         k_at, k_row = place_of(places[K], b, g, k0), places[K, 3]
         v_at, v_row = place_of(places[V], b, g, k0), places[V, 3]

@@ -54,6 +54,12 @@ def seen_keys(sight, b, q0, queries, S):
 
 
 @jit
+def all_masked(key_mask, b, k0, keys):
+    """Whether none of these keys counts: such tiles, as of the padding of a short row, are left out."""
+    return key_mask.size > 0 and not key_mask[b, k0 : k0 + keys].any()
+
+
+@jit
 def bounds(sight, b, q0, k0):
     """(diagonal, limit): key r of a tile lies within reach of its queries from r - diagonal to r + limit - 1."""
     _, offsets, left, right = sight
@@ -202,6 +208,8 @@ def forward_tile(scratch, places, sight, shape, scoring, b, h, q0):
     first, stop = seen_keys(sight, b, q0, queries, S)
     for k0 in range(first, stop, KEYS):
         keys = min(KEYS, stop - k0)
+        if all_masked(sight[0], b, k0, keys):
+            continue
         diagonal, limit = bounds(sight, b, q0, k0)
         k_at, k_row = place_of(places[K], b, g, k0), places[K, 3]
         product(k_at, k_row, FLOAT, keys, qt, ROW, columns, D, s, ROW, REPLACE, ALL, ALL, diagonal)
