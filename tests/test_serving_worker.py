@@ -143,14 +143,14 @@ def test_a_client_that_leaves_frees_the_model_queued_reading_or_writing(tmp_path
     lm = byte_model(tmp_path / "model", context=4096)
     app = create_app(lm, ServerSettings("tiny", max_active=1, max_waiting=1))
     reads, gate = [], threading.Semaphore(0)
-    real = type(lm.model).__call__
+    real = type(lm.decoder).last_logits
 
     def counted(model, ids, *others, **settings):
         reads.append(ids.shape[1])
         gate.acquire(timeout=10)
         return real(model, ids, *others, **settings)
 
-    monkeypatch.setattr(type(lm.model), "__call__", counted)
+    monkeypatch.setattr(type(lm.decoder), "last_logits", counted)
 
     async def run() -> None:
         body = b'{"prompt": "%s", "max_tokens": 4000, "stream": %s}' % (b"x" * 1000, stream)

@@ -25,11 +25,13 @@ from tinylm.inference import (
     BeamGenerator,
     Candidate,
     ChatGenerator,
+    Engine,
     Labelled,
     classify,
     fill_masks,
     log_probabilities,
     next_logits,
+    open_engine,
     probabilities,
     sentence_vectors,
     window_start,
@@ -68,9 +70,11 @@ class LM(ChatGenerator, BeamGenerator):
         get_pooling: Callable[[], Pooling] = Pooling,
         get_generation_config: Callable[[], GenerationConfig] = GenerationConfig,
         get_card: Callable[[], Mapping[str, Any]] = dict,
+        get_engine: Callable[[], Engine | None] = lambda: None,
     ):
         self._get_model, self._get_tokenizer = get_model, get_tokenizer
         self._get_pooling, self._get_generation_config, self._get_card = get_pooling, get_generation_config, get_card
+        self._get_engine = get_engine
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> LM:
@@ -80,13 +84,22 @@ class LM(ChatGenerator, BeamGenerator):
             source.get_pooling,
             partial(read_generation_config, source),
             partial(read_card, source.path),
+            partial(open_engine, source),
         )
         return cls(source.build, source.tokenizer, *read)
 
     @cached_property
     def model(self) -> Any:
-        """The Module, built and its weights mapped when first asked for."""
+        """The Module, built and its weights mapped when first asked for.
+
+        What is changed in it is not in the file, from which texts are generated (`decoder`): save it and load it again.
+        """
         return self._get_model()
+
+    @cached_property
+    def decoder(self) -> Any:
+        """What generates: the engine, on the weights as the file holds them; of a family that has none, the Module."""
+        return self._get_engine() or self.model
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -96,7 +109,7 @@ class LM(ChatGenerator, BeamGenerator):
     @property
     def config(self) -> Any:
         """The model's settings."""
-        return self.model.config
+        return self.decoder.config
 
     @cached_property
     def generation_config(self) -> GenerationConfig:

@@ -38,14 +38,14 @@ def _exchange(typingctx, address, expected, value):
 
 
 @intrinsic
-def _add_one(typingctx, address):
-    """Add 1 to an integer; whoever sees it sees all that this thread has written before."""
+def _add(typingctx, address, number):
+    """Add to an integer; whoever sees it sees all that this thread has written before."""
 
     def codegen(context, builder, sig, args):
-        builder.atomic_rmw("add", pointer_to(builder, args[0], I64), I64(1), "acq_rel")
+        builder.atomic_rmw("add", pointer_to(builder, args[0], I64), args[1], "acq_rel")
         return context.get_dummy_value()
 
-    return types.void(types.int64), codegen
+    return types.void(types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -84,6 +84,6 @@ def claim(relay, part, step):
 
 
 @jit
-def finish(relay):
-    """A claimed part is done."""
-    _add_one(relay)
+def finish(relay, parts):
+    """So many claimed parts are done."""
+    _add(relay, parts)

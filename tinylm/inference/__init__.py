@@ -3,9 +3,12 @@
 from .batching import BatchWriter
 from .beam import BeamSettings, Hypothesis, beam_search
 from .beam_generator import BeamGenerator
+from .cache import DecodeCache, SequenceCache
 from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
 from .classification import Labelled, class_probabilities, classifier_inputs, classify, encode_text, is_classifier
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
+from .decoder import Decoder
+from .engine import Engine, open_engine
 from .generation import first_ids, generate, log_probabilities, next_logits
 from .logits import log_softmax, probabilities
 from .masked import fill_masks, masked_logits
@@ -26,6 +29,9 @@ __all__ = [
     "ChatTemplate",
     "Completion",
     "Conversation",
+    "DecodeCache",
+    "Decoder",
+    "Engine",
     "GenerationSettings",
     "Hypothesis",
     "Labelled",
@@ -33,6 +39,7 @@ __all__ = [
     "Reader",
     "Sampler",
     "Sampling",
+    "SequenceCache",
     "StopStrings",
     "Stream",
     "TextGenerator",
@@ -52,6 +59,7 @@ __all__ = [
     "log_softmax",
     "masked_logits",
     "next_logits",
+    "open_engine",
     "probabilities",
     "score_token",
     "sentence_vectors",

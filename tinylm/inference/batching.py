@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.models import CausalLanguageModel
-
+from .decoder import Decoder
 from .reading import window_start
 from .writing import Writer
 
@@ -30,11 +29,11 @@ class _Row:
 class BatchWriter:
     """Writes texts of any lengths and settings side by side, at most `rows` at once; the others wait for their turn.
 
-    A text does not depend on those beside it, except through the rounding of matrix products: a product of one row adds
-    up in another order than one of several.
+    A text does not depend on those beside it, but where a Module writes, through the rounding of matrix products: one
+    of a single row adds up in another order than one of several. The engine's do not.
     """
 
-    def __init__(self, model: CausalLanguageModel, *, rows: int = 16):
+    def __init__(self, model: Decoder, *, rows: int = 16):
         self._model, self._most = model, rows
         self._waiting: deque[Writer] = deque()
         self._rows: list[_Row] = []

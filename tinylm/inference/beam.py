@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tinylm.errors import TinylmError
-from tinylm.models import CausalLanguageModel
 
+from .decoder import Decoder
 from .logits import log_softmax
 
 __all__ = ["BeamSettings", "Hypothesis", "beam_search", "force", "repeated_ngrams"]
@@ -75,7 +75,7 @@ class _Finished:
 
 
 def beam_search(
-    model: CausalLanguageModel,
+    model: Decoder,
     ids: Sequence[int],
     settings: BeamSettings,
     *,

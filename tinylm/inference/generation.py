@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
-from tinylm.autograd import no_grad
 from tinylm.errors import TinylmError
-from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
+from .decoder import Decoder
 from .logits import log_softmax
 from .reading import Reader, window_start
 
@@ -18,7 +17,7 @@ __all__ = ["first_ids", "generate", "log_probabilities", "next_logits"]
 
 
 def generate(
-    model: CausalLanguageModel,
+    model: Decoder,
     ids: Sequence[int] | np.ndarray,
     choose: Callable[[np.ndarray], int],
     *,
@@ -43,7 +42,7 @@ def generate(
         yield token
 
 
-def first_ids(model: CausalLanguageModel, tokenizer: Tokenizer) -> list[int]:
+def first_ids(model: Decoder, tokenizer: Tokenizer) -> list[int]:
     """What to generate from where there is no prompt: the token that begins a text, where the model has learnt one.
 
     Else a line break, or where the tokenizer has none, its first token.
@@ -56,13 +55,12 @@ def first_ids(model: CausalLanguageModel, tokenizer: Tokenizer) -> list[int]:
         return [0]
 
 
-def next_logits(model: CausalLanguageModel, ids: Sequence[int] | np.ndarray, cache: object = None) -> np.ndarray:
+def next_logits(model: Decoder, ids: Sequence[int] | np.ndarray, cache: object = None) -> np.ndarray:
     """The logits (V,) of the token after `ids`."""
-    with no_grad():
-        return model(np.asarray([ids]), cache).data[0, -1]
+    return model.last_logits(np.asarray([ids]), cache)[0, -1]
 
 
-def log_probabilities(model: CausalLanguageModel, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+def log_probabilities(model: Decoder, ids: Sequence[int] | np.ndarray) -> np.ndarray:
     """ln p(ids[t] | ids before t) for t = 1 ... n - 1, as (n - 1,) float64: the terms of the chain rule.
 
     Texts longer than the context are scored in windows that overlap by half, so that each token but those of the
@@ -74,8 +72,7 @@ def log_probabilities(model: CausalLanguageModel, ids: Sequence[int] | np.ndarra
     while done < len(scores):
         end = len(scores) if model.context is None else min(done + _stride(done, model.context), len(scores))
         begin = window_start(end, model.context)
-        with no_grad():
-            logits = model(tokens[None, begin:end]).data[0, done - begin :]
+        logits = model.last_logits(tokens[None, begin:end], None, end - done)[0]
         scores[done:end] = np.take_along_axis(log_softmax(logits), tokens[done + 1 : end + 1, None], axis=-1)[:, 0]
         done = end
     return scores

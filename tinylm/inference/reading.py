@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.autograd import no_grad
-from tinylm.models import CausalLanguageModel
+from .decoder import Decoder
 
 __all__ = ["Reader", "window_start"]
 
@@ -32,7 +31,7 @@ class Reader:
     (a recurrent state cannot go back: there only what goes on). use_cache=False computes all each time.
     """
 
-    def __init__(self, model: CausalLanguageModel, *, use_cache: bool = True):
+    def __init__(self, model: Decoder, *, use_cache: bool = True):
         self.model = model
         self._use_cache = use_cache
         self._cache: Any = None
@@ -46,8 +45,7 @@ class Reader:
         count = min(count, len(window))
         done = self._reuse(start, window, len(window) - count) if self._use_cache else 0
         self._read = window[:done]  # what the cache can be brought back to, should the model be interrupted
-        with no_grad():
-            logits = self.model(np.asarray([window[done:]]), self._cache).data[0, -count:]
+        logits = self.model.last_logits(np.asarray([window[done:]]), self._cache, count)[0]
         self._read = window
         return logits
 

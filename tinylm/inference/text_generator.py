@@ -19,6 +19,8 @@ from tinylm.text import MarianTokenizer, PipelineTokenizer, Tokenizer
 
 from .batching import BatchWriter
 from .completion import Completion, GenerationSettings
+from .decoder import Decoder
+from .engine import Engine
 from .generation import first_ids
 from .grammar import Constraint, TokenTable, parse_json_schema, parse_regex
 from .reading import Reader
@@ -42,8 +44,13 @@ class TextGenerator:
 
     @property
     def model(self) -> Any:
-        """The Module that generates."""
+        """The Module."""
         raise NotImplementedError
+
+    @property
+    def decoder(self) -> Any:
+        """What generates: the Module, or an engine in its place."""
+        return self.model
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -145,20 +152,18 @@ class TextGenerator:
         choice: int = 0,
         cancel: threading.Event | None = None,
     ) -> tuple[Reader, Writer]:
-        if isinstance(self.model, EncoderDecoder):
+        if isinstance(self.decoder, EncoderDecoder):
             text = prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt)
-            model: CausalLanguageModel = (given := self.model.given(self._source_ids(text)[None]))
+            model: Decoder = (given := self.decoder.given(self._source_ids(text)[None]))
             ids, most = target_start(given, self.generation_config, settings.max_tokens)
             settings = dataclasses.replace(settings, max_tokens=most)
         else:
             model = self._causal
             ids = self._prompt_ids(prompt) if len(prompt) else first_ids(model, self.tokenizer)
-        writer = self._writer(model, ids, settings, continues=model is self.model, choice=choice, cancel=cancel)
+        writer = self._writer(model, ids, settings, continues=model is self.decoder, choice=choice, cancel=cancel)
         return Reader(model, use_cache=settings.use_cache), writer
 
-    def _writer(
-        self, model: CausalLanguageModel, ids: list[int], settings: GenerationSettings, **options: Any
-    ) -> Writer:
+    def _writer(self, model: Decoder, ids: list[int], settings: GenerationSettings, **options: Any) -> Writer:
         """A writer that knows which tokens end a text, those of the model unless told, and which are never written."""
         bias = {**settings.logit_bias, **dict.fromkeys(self.generation_config.banned, -math.inf)}
         options = {"end_ids": self._end_ids(model), "constraint": self._constraint(settings), **options}
@@ -185,7 +190,7 @@ class TextGenerator:
     def _constraints(self) -> dict[tuple[str | None, str], Constraint]:
         return {}
 
-    def _end_ids(self, model: CausalLanguageModel) -> frozenset[int]:
+    def _end_ids(self, model: Decoder) -> frozenset[int]:
         return frozenset(self.generation_config.eos_token_id) or model.end_ids
 
     def _stream(self, reader: Reader, writer: Writer) -> Stream:
@@ -194,7 +199,7 @@ class TextGenerator:
 
     def _write_all(self, begun: Sequence[tuple[Reader, Writer]]) -> None:
         """Write texts to their ends, those side by side that can be."""
-        batch = BatchWriter(self.model) if len(begun) > 1 and isinstance(self.model, CausalLanguageModel) else None
+        batch = BatchWriter(self._causal) if len(begun) > 1 and not isinstance(self.decoder, EncoderDecoder) else None
         for reader, writer in begun:
             if batch is not None and writer.settings.use_cache and writer.settings.speculate is None:
                 batch.add(writer)
@@ -213,29 +218,30 @@ class TextGenerator:
             return PromptLookup()
         if not isinstance(draft, TextGenerator):
             raise TinylmError(f'speculate is {draft!r:.60}, expected "lookup" or a model from tinylm.load')
-        if not isinstance(self.model, CausalLanguageModel):
-            raise TinylmError(f'{self.model.architecture} takes no model that guesses, only speculate="lookup"')
-        if draft._causal.config.vocab_size != self.model.config.vocab_size or (
+        if isinstance(self.decoder, EncoderDecoder):
+            raise TinylmError(f'{self.decoder.architecture} takes no model that guesses, only speculate="lookup"')
+        if draft._causal.config.vocab_size != self.decoder.config.vocab_size or (
             draft.tokenizer is not self.tokenizer and draft.tokenizer.to_json() != self.tokenizer.to_json()
         ):
             raise TinylmError("speculate: the model that guesses needs the vocabulary of the one that writes")
         return DraftModel(Reader(draft._causal))
 
     @property
-    def _causal(self) -> CausalLanguageModel:
-        """The model, where it predicts each token from those before it; TinylmError where it does not."""
-        if not isinstance(self.model, CausalLanguageModel):
-            raise TinylmError(f"{self.model.architecture} does not continue a text; expected a causal language model")
-        return self.model
+    def _causal(self) -> Decoder:
+        """The decoder, where it predicts each token from those before it; TinylmError where it does not."""
+        decoder = self.decoder
+        if not isinstance(decoder, (CausalLanguageModel, Engine)):
+            raise TinylmError(f"{decoder.architecture} does not continue a text; expected a causal language model")
+        return decoder
 
     def _source_ids(self, text: str) -> np.ndarray:
         """What the encoder of an encoder-decoder reads: a text with the special tokens around it."""
         ids = self._encode(text)
         if isinstance(self.tokenizer, (MarianTokenizer, PipelineTokenizer)):
             ids = self.tokenizer.inputs(text, truncation=None, padding=None).ids
-        context = self.model.context
+        context = self.decoder.context
         if context is not None and len(ids) > context:
-            raise TinylmError(f"the source has {len(ids)} tokens, {self.model.architecture} reads {context} at most")
+            raise TinylmError(f"the source has {len(ids)} tokens, {self.decoder.architecture} reads {context} at most")
         return ids
 
     def _prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:

@@ -6,6 +6,7 @@ from .bart import Bart, BartConfig, Marian, MarianConfig
 from .base import Model
 from .bert import Bert, BertConfig, DistilBert, DistilBertConfig
 from .blocks import padded_positions
+from .causal_transformer import CausalTransformer
 from .classifier import CausalClassifier
 from .encoder import Encoder
 from .encoder_decoder import Conditional, EncoderDecoder
@@ -15,6 +16,7 @@ from .heads import label_loss
 from .language_model import CausalLanguageModel
 from .llama import Llama, LlamaConfig, Mistral, MistralConfig, Qwen2, Qwen2Config
 from .low_rank import LowRankSettings, add_low_rank, low_rank_names, low_rank_targets
+from .plan import Attend, Matrix, Norm, Plan, Product, Project, plan_decoding
 from .recurrent import GRUConfig, GRULanguageModel, LSTMConfig, LSTMLanguageModel
 from .stored import Stored
 from .t5 import T5, T5Config
@@ -23,12 +25,14 @@ __all__ = [
     "FAMILIES",
     "GPT2",
     "T5",
+    "Attend",
     "Bart",
     "BartConfig",
     "Bert",
     "BertConfig",
     "CausalClassifier",
     "CausalLanguageModel",
+    "CausalTransformer",
     "Conditional",
     "DistilBert",
     "DistilBertConfig",
@@ -46,9 +50,14 @@ __all__ = [
     "LowRankSettings",
     "Marian",
     "MarianConfig",
+    "Matrix",
     "Mistral",
     "MistralConfig",
     "Model",
+    "Norm",
+    "Plan",
+    "Product",
+    "Project",
     "Qwen2",
     "Qwen2Config",
     "Stored",
@@ -58,6 +67,7 @@ __all__ = [
     "low_rank_names",
     "low_rank_targets",
     "padded_positions",
+    "plan_decoding",
 ]
 
 DECODERS: tuple[type[CausalLanguageModel], ...] = (

@@ -7,9 +7,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinylm.inference import Reader, Stream, TokenScore, Usage, log_softmax, score_token, window_start
+from tinylm.inference import Decoder, Reader, Stream, TokenScore, Usage, log_softmax, score_token, window_start
 from tinylm.lm import LM
-from tinylm.models import CausalLanguageModel, EncoderDecoder
+from tinylm.models import EncoderDecoder
 
 from .errors import ApiError
 from .fields import Prompt
@@ -65,7 +65,7 @@ def write_completions(lm: LM, request: CompletionRequest, max_prompt_tokens: int
     given = sum(map(len, prompts))
     yield Usage(given, 0)
     for number, (prompt, ids) in enumerate(zip(request.prompts, prompts, strict=True)):
-        reader = None if isinstance(lm.model, EncoderDecoder) else Reader(lm.model)
+        reader = None if isinstance(lm.decoder, EncoderDecoder) else Reader(lm.decoder)
         scores: tuple[TokenScore, ...] = ()
         if request.echo and request.settings.logprobs is not None and ids:
             scores = yield from _score(lm, reader, ids, request.settings.logprobs)
@@ -85,7 +85,7 @@ def write_answers(lm: LM, request: ChatRequest, max_prompt_tokens: int) -> Steps
     ids, used = lm.chat_ids(request.messages), 0
     check_length(len(ids), max_prompt_tokens)
     yield Usage(len(ids), 0)
-    reader = Reader(lm.model)
+    reader = Reader(lm.decoder)
     yield from _read(reader, ids)
     for choice in range(request.n):
         stream = lm.chat_stream(request.messages, reader=reader, choice=choice, **vars(request.settings))
@@ -118,7 +118,7 @@ def _score(
 ) -> Generator[None, None, tuple[TokenScore, ...]]:
     """The tokens of a prompt, each with its probability given those before it, as `lm.score` has them."""
     if reader is None:
-        raise ApiError(400, f"{lm.model.architecture} gives a source no probabilities", param="echo")
+        raise ApiError(400, f"{lm.decoder.architecture} gives a source no probabilities", param="echo")
     scores = [TokenScore(ids[0], lm.tokenizer.token(ids[0]), math.nan)]
     while (start := len(scores) - 1) < len(ids) - 1:
         end = min(start + _room(reader.model, start), len(ids) - 1)
@@ -128,7 +128,7 @@ def _score(
     return tuple(scores)
 
 
-def _room(model: CausalLanguageModel, start: int) -> int:
+def _room(model: Decoder, start: int) -> int:
     """How many tokens from `start` on are read in one step: no more than the model sees in the same window."""
     seen = start - window_start(start + 1, model.context)
     return STEP if model.context is None else min(STEP, model.context - seen)

@@ -19,7 +19,7 @@ CUBED_3 = np.float32(3 * 2 * SQRT_2_OVER_PI * CUBIC)
 
 
 @jit
-def _value(x):
+def tanh_value(x):
     return x * sigmoid(x * (splat(LINEAR) + splat(CUBED) * (x * x)))
 
 
@@ -59,7 +59,7 @@ def _phi_and_power(x):
 
 
 @jit
-def _exact_value(x):
+def exact_value(x):
     phi, _ = _phi_and_power(x)
     return x * phi
 
@@ -74,10 +74,10 @@ def _exact_derivative(x):
 def _chunk(x, y, n, exact, streaming):
     if exact:
         for i in range(0, n, LANES):
-            put(y + 4 * i, _exact_value(read(x + 4 * i, n - i)), n - i, streaming)
+            put(y + 4 * i, exact_value(read(x + 4 * i, n - i)), n - i, streaming)
     else:
         for i in range(0, n, LANES):
-            put(y + 4 * i, _value(read(x + 4 * i, n - i)), n - i, streaming)
+            put(y + 4 * i, tanh_value(read(x + 4 * i, n - i)), n - i, streaming)
 
 
 @Twins

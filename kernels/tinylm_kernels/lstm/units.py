@@ -54,7 +54,7 @@ def forward_units(scratch, relay, places, source, lengths, shape, first):
                 stop = min(H, unit + UNITS)
                 _project_part(places, source, shape, t, unit, stop)
                 _forward_part(h, h_next, row, sums, sums_row, places, lengths, shape, t, unit, stop)
-                finish(meeting)
+                finish(meeting, 1)
         h, h_next = h_next, h
 
 
@@ -118,7 +118,7 @@ def backward_units(scratch, relay, places, lengths, shape, first):
             if claim(meeting, part, step):
                 unit = part * UNITS
                 _backward_part(dh, row, places, lengths, shape, T - 1 - step, unit, min(H, unit + UNITS))
-                finish(meeting)
+                finish(meeting, 1)
 
 
 @jit

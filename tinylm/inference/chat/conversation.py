@@ -29,7 +29,7 @@ class Conversation:
         GenerationSettings.of(settings)
         self._generator, self._settings = generator, settings
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-        self._reader = Reader(generator.model)
+        self._reader = Reader(generator.decoder)
         self.reset()
 
     def reset(self) -> None:
@@ -66,7 +66,7 @@ class Conversation:
 
     def _forget(self) -> None:
         """Leave out old turns, whole ones, where less than a quarter of the context is left for the answer."""
-        context = self._generator.model.context
+        context = self._generator.decoder.context
         if context is None or self._length() <= context - context // 4:
             return
         first = self.forgotten

@@ -1,0 +1,92 @@
+"""What decoding keeps of the tokens a model has seen: keys and values in memory that grows without being moved."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinylm.models import Plan
+
+__all__ = ["DecodeCache", "SequenceCache"]
+
+
+class SequenceCache:
+    """The keys and values of all layers for one sequence.
+
+    Address space is reserved for the whole context; the system gives memory to a page when it is first written, so that
+    a cache takes what its tokens take, and never moves. keys[layer]: (context, G, D), values[layer]: (context, G, E),
+    float32; the first `length` tokens are there.
+    """
+
+    def __init__(self, plan: Plan):
+        self._plan, self.length, self.context = plan, 0, plan.context
+        self.places: list[tuple[int, int]] = []  # of each layer's keys and values, in bytes
+        shapes = []
+        for step in plan.attentions:
+            shapes += [(plan.context, step.groups, width) for width in (step.key_width, step.value_width)]
+        starts = [0, *np.cumsum([4 * int(np.prod(shape)) for shape in shapes]).tolist()]
+        self._memory = mmap.mmap(-1, starts[-1])
+        arrays = [
+            np.frombuffer(self._memory, np.float32, int(np.prod(shape)), start).reshape(shape)
+            for shape, start in zip(shapes, starts, strict=False)
+        ]
+        self.keys, self.values = arrays[::2], arrays[1::2]
+        self.places = list(zip(starts[:-1:2], starts[1::2], strict=False))
+        self.address: int = arrays[0].__array_interface__["data"][0]
+
+    def keep(self, length: int) -> bool:
+        """Forget all but the first tokens, `length` at most; whether that can be done."""
+        self.length = min(self.length, length)
+        return True
+
+    def copy(self) -> SequenceCache:
+        """Another one with the same tokens."""
+        other = SequenceCache(self._plan)
+        other.restore(self.state())
+        return other
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The keys and values of the tokens seen, (L, length, G, D or E) each, to be saved."""
+        kinds = {"keys": self.keys, "values": self.values}
+        return {name: np.stack([layer[: self.length] for layer in layers]) for name, layers in kinds.items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave. Raises ValueError where that is of another model."""
+        for name, layers in (("keys", self.keys), ("values", self.values)):
+            L, length, *shape = state[name].shape
+            if len(layers) != L or tuple(shape) != layers[0].shape[1:] or length > self.context:
+                raise ValueError(f"the saved {name} have shape {state[name].shape}, which is not of this model")
+            for layer, saved in zip(layers, state[name], strict=True):
+                layer[:length] = saved
+            self.length = length
+
+
+class DecodeCache:
+    """Those of a batch of sequences."""
+
+    def __init__(self, sequences: list[SequenceCache]):
+        self.sequences = sequences
+
+    @property
+    def length(self) -> int:
+        """How many tokens of the longest sequence are there."""
+        return max(sequence.length for sequence in self.sequences)
+
+    def joined(self, caches: Sequence[DecodeCache]) -> DecodeCache:
+        """One cache of the rows of several, of any lengths; a row that comes again is copied."""
+        kept: set[int] = set()
+        rows = []
+        for row in (row for cache in caches for row in cache.sequences):
+            rows.append(row.copy() if id(row) in kept else row)
+            kept.add(id(row))
+        return DecodeCache(rows)
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Go on with these rows, in this order; one that is named again is copied."""
+        self.sequences = self.joined([DecodeCache([self.sequences[row] for row in rows])]).sequences
+
+    def keep(self, length: int) -> bool:
+        """As of `SequenceCache`, for all."""
+        return all(sequence.keep(length) for sequence in self.sequences)

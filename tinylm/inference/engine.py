@@ -1,0 +1,108 @@
+"""The decode engine: the logits after tokens, from weights as they lie in a file, without building a Module."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinylm.formats.source import ModelSource
+from tinylm.models import CausalTransformer, Plan, plan_decoding
+
+from .by_kernels import run_by_kernels
+from .cache import DecodeCache, SequenceCache
+from .weights import file_matrices, module_matrices
+
+__all__ = ["Engine", "open_engine"]
+
+# Tokens of a prompt that are read at once: enough for products to run at full speed, few enough for their buffers to
+# stay small.
+AT_ONCE = 512
+
+
+class Engine:
+    """Runs a plan: one token of some sequences as a compiled program, many tokens by kernels one after the other.
+
+    Without Numba everything is run by kernels. Several threads may use one engine, each with caches of its own.
+    """
+
+    def __init__(self, model: CausalTransformer, plan: Plan):
+        """model: the Module of the plan, which may be without weights: for its settings."""
+        self.plan, self._model = plan, model
+        self._compiled = None
+        if importlib.util.find_spec("numba") is not None:
+            from .compiled import CompiledPlan  # which imports Numba
+
+            self._compiled = CompiledPlan(plan)
+
+    @classmethod
+    def of(cls, model: CausalTransformer) -> Engine:
+        """One with the weights of a Module, which it shares."""
+        return cls(model, plan_decoding(model, module_matrices(model)))
+
+    @property
+    def config(self) -> Any:
+        """The model's settings."""
+        return self._model.config
+
+    @property
+    def architecture(self) -> str:
+        """What config.json calls the class of the model."""
+        return self._model.architecture
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """The tokens that end a text; generation stops before them."""
+        return self._model.end_ids
+
+    @property
+    def context(self) -> int:
+        """How many tokens a sequence may have."""
+        return self.plan.context
+
+    def new_sequence(self) -> SequenceCache:
+        """An empty cache of one sequence."""
+        return SequenceCache(self.plan)
+
+    def new_cache(self, batch: int) -> DecodeCache:
+        """Empty caches for `batch` sequences of one length."""
+        return DecodeCache([self.new_sequence() for _ in range(batch)])
+
+    def last_logits(self, ids: np.ndarray, cache: DecodeCache | None = None, count: int = 1) -> np.ndarray:
+        """The logits (B, count, V) after each of the last `count` of ids (B, T), which follow those in the cache."""
+        ids, whole = np.asarray(ids), 0
+        cache = cache or self.new_cache(len(ids))
+        caches, end = cache.sequences, cache.length + ids.shape[1]
+        if end > self.context:
+            raise ValueError(f"{end} tokens do not fit into a context of {self.context}")
+        while ids.shape[1] - whole > max(AT_ONCE, count):
+            step = min(AT_ONCE, ids.shape[1] - whole - count)
+            run_by_kernels(self.plan, ids[:, whole : whole + step], caches, 1)
+            whole += step
+        if ids.shape[1] - whole == 1 and self._compiled is not None:
+            return self.step(ids[:, -1], caches)[:, None]
+        return run_by_kernels(self.plan, ids[:, whole:], caches, count)
+
+    def step(self, ids: Sequence[int] | np.ndarray, sequences: Sequence[SequenceCache]) -> np.ndarray:
+        """The next token (B,) of sequences of any lengths, to the logits (B, V) after it.
+
+        What a sequence gets does not depend on the others: the same bits as alone.
+        """
+        ids = np.asarray(ids)
+        if self._compiled is None:
+            return np.concatenate(
+                [run_by_kernels(self.plan, ids[i : i + 1, None], [s], 1)[0] for i, s in enumerate(sequences)]
+            )
+        return self._compiled.run(ids, list(sequences))
+
+
+def open_engine(source: ModelSource) -> Engine | None:
+    """The engine of a model in a file, or None where its family has no plan: a recurrent one, or no decoder."""
+    if not issubclass(source.family, CausalTransformer):
+        return None
+    model = source.empty_model()
+    if not isinstance(model, CausalTransformer):
+        return None
+    return Engine(model, plan_decoding(model, file_matrices(source, model)))
