@@ -164,7 +164,7 @@ def test_texts_are_generated_by_the_engine_without_a_module(tmp_path) -> None:
     text = lm.generate("ab", max_tokens=12, temperature=0)
     assert isinstance(lm.decoder, Engine)
     assert "model" not in vars(lm)
-    lm.decoder = lm.model
+    assert lm.model is lm.decoder  # from now on
     assert lm.generate("ab", max_tokens=12, temperature=0) == text
 
 

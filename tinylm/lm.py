@@ -90,16 +90,20 @@ class LM(ChatGenerator, BeamGenerator):
 
     @cached_property
     def model(self) -> Any:
-        """The Module, built and its weights mapped when first asked for.
-
-        What is changed in it is not in the file, from which texts are generated (`decoder`): save it and load it again.
-        """
+        """The Module, built and its weights mapped when first asked for. From then on it is what generates."""
         return self._get_model()
 
-    @cached_property
+    @property
     def decoder(self) -> Any:
-        """What generates: the engine, on the weights as the file holds them; of a family that has none, the Module."""
-        return self._get_engine() or self.model
+        """What generates: the engine, on the weights as the file holds them.
+
+        Where the family has none, or the Module has been asked for, it is the Module: what is changed in that is seen.
+        """
+        return self.model if "model" in vars(self) else self._engine or self.model
+
+    @cached_property
+    def _engine(self) -> Engine | None:
+        return self._get_engine()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
