@@ -63,7 +63,7 @@ class LabelTask:
         self._targets = self._numbers(train.labels)
         self._weights: np.ndarray | None = None
         if class_weights is not None:
-            self._weights = np.array([class_weights[name] for name in self.names], np.float32)
+            self._weights = np.array([class_weights.get(name, 0) for name in self.names], np.float32)
         # The probabilities of what is held out, (N, labels), as they were last measured.
         self.measured: np.ndarray | None = None
 
