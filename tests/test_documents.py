@@ -68,7 +68,7 @@ def test_packed_documents_have_the_loss_and_the_gradients_that_they_have_alone(n
     packed.gradient_checkpointing = again
     inputs, targets, documents = batches().train_batch(1)
     assert len(np.unique(documents)) > 2
-    loss, expected = packed.loss(inputs, targets, documents=documents), alone(apart, (inputs, targets, documents))
+    loss, expected = packed.loss(inputs, targets, documents), alone(apart, (inputs, targets, documents))
     loss.backward()
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)

@@ -348,6 +348,32 @@ def test_long_texts_have_the_same_ids(pair, name):
     assert theirs.decode(ids, skip_special_tokens=False) == ours.decode(ids)
 
 
+@pytest.fixture(scope="module", params=["cl100k", "o200k"])
+def with_tiktoken(request: Any, tmp_path_factory: Any) -> tuple[Any, PipelineTokenizer]:
+    """tiktoken with a split of its own and the merges of a tokenizer, and ours from its file."""
+    tiktoken, folder = pytest.importorskip("tiktoken"), tmp_path_factory.mktemp("tokenizer")
+    theirs = llama3() if request.param == "cl100k" else byte_level(request.param)
+    theirs.save(str(folder / "tokenizer.json"))
+    ours = load_tokenizer(folder)
+    ranks = {ours.token_bytes(id): id for token, id in theirs.get_vocab().items() if token not in SPECIAL}
+    return tiktoken.Encoding("ours", pat_str=SPLITS[request.param], mergeable_ranks=ranks, special_tokens={}), ours
+
+
+@settings(max_examples=200)
+@given(text=texts)
+def test_tiktoken_gives_the_same_ids_of_any_text_with_the_same_merges(with_tiktoken, text):
+    theirs, ours = with_tiktoken
+    for token in SPECIAL:  # which tiktoken is told nothing of
+        text = text.replace(token, "")
+    assert theirs.encode_ordinary(text) == ours.encode(text).tolist()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_tiktoken_gives_the_same_ids_of_long_texts(with_tiktoken, name):
+    theirs, ours = with_tiktoken
+    assert theirs.encode_ordinary(TEXTS[name]) == ours.encode(TEXTS[name]).tolist()
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_ids_decode_to_the_same_text_also_one_by_one(pair, data):

@@ -102,6 +102,7 @@ class CausalLanguageModel(Model):
         self,
         ids: np.ndarray,
         targets: np.ndarray,
+        documents: np.ndarray | None = None,
         *,
         label_smoothing: float = 0.0,
         cache: Any = None,
@@ -110,8 +111,10 @@ class CausalLanguageModel(Model):
     ) -> Tensor:
         """The mean cross-entropy in nats: ids, targets (B, T); targets of -100 do not count.
 
-        cache, key_mask, where: as in `forward`.
+        documents: (B, T) integers, a run of equal ones for each text of a row; see `CausalTransformer`. cache,
+        key_mask, where: as in `forward`.
         """
+        where |= {} if documents is None else {"documents": documents}
         if not _saves_memory(targets.size, *self.head_weight.shape):
             # Nobody else sees these logits, so their gradient may take their place.
             logits = self(ids, cache, key_mask, **where)
