@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -101,3 +102,21 @@ def test_a_window_writes_without_freezing_and_stops(folder) -> None:
     assert len(window.text.get("1.0", "end-1c")) > 20
     assert beats > 10
     window.close()
+
+
+@pytest.mark.slow
+def test_the_translation_is_measured_beside_a_memory_and_says_what_is_missing(tmp_path):
+    script = [sys.executable, "-W", "error", ROOT / "examples" / "translation.py"]
+    words = {"open": "öffne", "close": "schließe", "the file": "die Datei", "the image": "das Bild", "now": "jetzt"}
+    pairs = [(f"{a} {b} {n}", f"{words[a]} {words[b]} {n}") for a in list(words)[:2] for b in words for n in range(9)]
+    rows = (json.dumps({"source": source, "target": target}) for source, target in pairs)
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    small = ["--set", "vocab_size=300", "--set", "width=16", "--steps", "2", "--data", "pairs.jsonl"]
+    options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, "check": False}
+    done = subprocess.run([*script, *small], **options)
+    assert done.returncode == 0, done.stderr
+    assert "the model              bleu" in done.stdout
+    assert "a translation memory   bleu" in done.stdout
+    missing = subprocess.run([*script, "--language", "nowhere"], **options)
+    assert missing.returncode == 1
+    assert "apt install gimp-data" in missing.stderr

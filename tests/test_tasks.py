@@ -11,7 +11,7 @@ import pytest
 import tinylm
 from tinylm.errors import TinylmError
 from tinylm.formats import read_safetensors, save_model
-from tinylm.models import Bert, BertConfig
+from tinylm.models import FAMILIES, Bert, BertConfig
 from tinylm.nn import Initializer
 from tinylm.tasks import TASKS, choose_settings, continue_model, freeze, new_model, resolve_settings
 from tinylm.training import StepResult, Trainer, validate
@@ -49,7 +49,7 @@ def test_every_task_has_settings_that_name_it_and_can_build_its_default_model(na
         if "t5" not in family:
             sizes = {"layers": 1, "width": 16, "heads": 2, "embedding": 16}
             settings = choose_settings(None, {"task": name, "model": family, **sizes})
-            model = new_model(settings, 50, head=TASKS[name].head)
+            model = new_model(settings, 50, head=TASKS[name].head_for(FAMILIES[family]))
             assert model.model_type == family
 
 

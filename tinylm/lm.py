@@ -27,6 +27,7 @@ from tinylm.inference import (
     ChatGenerator,
     Engine,
     Labelled,
+    answer_sources,
     classify,
     fill_masks,
     log_probabilities,
@@ -168,6 +169,39 @@ class LM(ChatGenerator, BeamGenerator):
         rows = [self.tokenizer.inputs(text, truncation=longest, padding=None).ids for text in texts]
         return sentence_vectors(self.model, rows, pooling, batch_size=batch_size)
 
+    @overload
+    def translate(self, texts: str, **settings: Any) -> str: ...
+    @overload
+    def translate(self, texts: Sequence[str], **settings: Any) -> list[str]: ...
+    def translate(self, texts: str | Sequence[str], **settings: Any) -> str | list[str]:
+        """The translation of a text, or of each of several, by a model of the task translation.
+
+        settings: beams=4, and what else `beam_search` takes, or those of `generate`; without any, the likeliest token
+        each time, many texts at once. A text that is too long for the model's context is cut with a RuntimeWarning.
+        """
+        return self._targets("translation", texts, "source", settings)
+
+    @overload
+    def summarize(self, texts: str, **settings: Any) -> str: ...
+    @overload
+    def summarize(self, texts: Sequence[str], **settings: Any) -> list[str]: ...
+    def summarize(self, texts: str | Sequence[str], **settings: Any) -> str | list[str]:
+        """The summary of a text, or of each of several, by a model of the task summaries; as `translate`."""
+        return self._targets("summaries", texts, "text", settings)
+
+    def answer(self, question: str, context: str | None = None, **settings: Any) -> str:
+        """The answer to a question by a model of the task questions, "" where it finds none; as `translate`.
+
+        context: what the answer is to be found in, for models that were trained with one.
+        """
+        fields = {"question": question} | ({} if context is None else {"context": context})
+        return answer_sources(self, "questions", [fields], settings)[0]
+
+    def _targets(self, task: str, texts: str | Sequence[str], field: str, settings: Mapping[str, Any]) -> Any:
+        sources = [{field: text} for text in ([texts] if isinstance(texts, str) else texts)]
+        written = answer_sources(self, task, sources, settings)
+        return written[0] if isinstance(texts, str) else written
+
     def next(self, text: str, k: int = 10) -> list[Candidate]:
         """The k most likely tokens after a text, the most likely first."""
         ids = self._encode(text)
@@ -216,7 +250,7 @@ class LM(ChatGenerator, BeamGenerator):
         reading of large data is. Records that cannot be used are skipped with a RuntimeWarning that says how many.
         """
         kind = task_of(self.model, self.task.get("name"))
-        return kind.measure_model(self.model, self.tokenizer, data, progress=progress, **columns)
+        return kind.measure_model(self, data, progress=progress, **columns)
 
 
 def _ids(name: str, values: Any) -> np.ndarray:

@@ -37,6 +37,7 @@ class ReadingBar:
 # What is shown of a validation beside its loss: the bits of language modelling, the scores of other tasks.
 BITS = {"val_bits_per_token": "bits per token", "val_bits_per_byte": "bits per byte"}
 SCORES = {"val_accuracy": "accuracy", "val_f1_micro": "micro F1", "val_f1_macro": "macro F1"}
+SCORES |= {"val_bleu": "BLEU", "val_rougeL": "ROUGE-L", "val_exact_match": "exact match"}
 
 
 class ProgressBar:

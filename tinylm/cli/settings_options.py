@@ -9,26 +9,29 @@ from tinylm.errors import TinylmError
 
 __all__ = ["add_settings_options", "read_settings", "repeat_options"]
 
+# What columns of records may hold.
+COLUMNS = ("text", "label", "pair", "source", "target", "summary", "question", "context", "answers", "messages")
 # The settings that have an option of their own.
-NAMED = (
-    *("task", "init", "model", "tokenizer", "vocab_size", "precision", "seed", "text_column", "label_column"),
-    *("pair_column", "weights", "strict"),
+NAMED: tuple[str, ...] = (
+    *("task", "init", "model", "tokenizer", "vocab_size", "precision", "seed", "weights", "strict"),
+    *(f"{field}_column" for field in COLUMNS),
 )
 
 
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     parser.add_argument("data", nargs="*", metavar="DATA", help="files, folders, quoted patterns ('data/**/*.jsonl')")
-    parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text; text unless given")
-    parser.add_argument("--label-column", metavar="NAME", help="of classification; guessed unless given")
-    parser.add_argument("--pair-column", metavar="NAME", help="of the second text, where classification is of pairs")
+    for field in COLUMNS:
+        parser.add_argument(f"--{field}-column", metavar="NAME", help=f"the field or column that is the {field}")
     parser.add_argument(
         "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
     )
     parser.add_argument("--strict", action="store_true", default=None, help="end at a record that cannot be used")
-    parser.add_argument("--task", metavar="NAME", help="what is learnt; language-modelling unless given")
+    parser.add_argument("--task", metavar="NAME", help="what is learnt (docs/tasks.md): writing a text unless given")
     parser.add_argument("--init", metavar="MODEL", help="begin with this model: a folder, a .gguf or .npz, owner/name")
-    parser.add_argument("--model", metavar="FAMILY", help="of a new model: gpt2, llama, gpt_neox, lstm, gru, bert, t5")
+    parser.add_argument(
+        "--model", metavar="FAMILY", help="of a new model: gpt2, llama, lstm, bert, t5, ... (docs/tasks.md)"
+    )
     parser.add_argument("--preset", metavar="NAME", help="settings to start from: default, nanogpt-cpu, lstm or gru")
     parser.add_argument(
         "--tokenizer",

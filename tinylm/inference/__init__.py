@@ -4,14 +4,17 @@ from .batching import BatchWriter
 from .beam import BeamSettings, Hypothesis, beam_search
 from .beam_generator import BeamGenerator
 from .cache import DecodeCache, SequenceCache
-from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate
+from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate, answered_spans, conversation_ids
 from .classification import Labelled, class_probabilities, classifier_inputs, classify, encode_text, is_classifier
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .decoder import Decoder
 from .engine import Engine, open_engine
 from .generation import first_ids, generate, log_probabilities, next_logits
+from .greedy import greedy
 from .logits import log_softmax, probabilities
 from .masked import fill_masks, masked_logits
+from .pairs import answer_sources, find_format, write_targets
+from .prompts import PairFormat, prompt_fields
 from .reading import Reader, window_start
 from .sampling import Sampler, Sampling
 from .sentence_vectors import sentence_vectors
@@ -35,6 +38,7 @@ __all__ = [
     "GenerationSettings",
     "Hypothesis",
     "Labelled",
+    "PairFormat",
     "PlainTemplate",
     "Reader",
     "Sampler",
@@ -46,14 +50,19 @@ __all__ = [
     "TokenScore",
     "Usage",
     "Writer",
+    "answer_sources",
+    "answered_spans",
     "beam_search",
     "class_probabilities",
     "classifier_inputs",
     "classify",
+    "conversation_ids",
     "encode_text",
     "fill_masks",
+    "find_format",
     "first_ids",
     "generate",
+    "greedy",
     "is_classifier",
     "log_probabilities",
     "log_softmax",
@@ -61,8 +70,10 @@ __all__ = [
     "next_logits",
     "open_engine",
     "probabilities",
+    "prompt_fields",
     "score_token",
     "sentence_vectors",
     "target_start",
     "window_start",
+    "write_targets",
 ]

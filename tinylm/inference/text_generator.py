@@ -62,6 +62,11 @@ class TextGenerator:
         """The tokens that begin and end a text."""
         raise NotImplementedError
 
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """What the model was trained for, as its tinylm.json says."""
+        raise NotImplementedError
+
     def stream(
         self,
         prompt: str | Sequence[int],

@@ -8,11 +8,12 @@ from .direction import higher_is_better
 from .language import LanguageMetrics, language
 from .probabilities import area_under_curve, brier_score, calibration_error, log_loss
 from .rouge import english_words, rouge, stemmed_words, unicode_words
-from .scores import Comparison, Interval, Scores
+from .scores import Comparison, Figures, Interval, Scores
 from .similarity import correlation, retrieval
 
 __all__ = [
     "Comparison",
+    "Figures",
     "Interval",
     "LabelScores",
     "LanguageMetrics",

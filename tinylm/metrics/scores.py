@@ -34,6 +34,20 @@ class Comparison:
     p: float
 
 
+@dataclass(frozen=True)
+class Together:
+    """The figures of several metrics of the same examples, whose rows stand side by side. widths: columns of each."""
+
+    parts: tuple[Figures, ...]
+    widths: tuple[int, ...]
+
+    def __call__(self, rows: np.ndarray) -> dict[str, float]:
+        own = np.split(rows, np.cumsum(self.widths)[:-1], axis=1)
+        return {
+            name: value for figures, part in zip(self.parts, own, strict=True) for name, value in figures(part).items()
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """What N examples contribute to some figures, and how these follow from any selection of the examples.
@@ -55,6 +69,13 @@ class Scores:
         if self.figures != other.figures:
             raise TinylmError(f"scores of two kinds cannot be joined: {self.figures} and {other.figures}")
         return Scores(np.concatenate([self.rows, other.rows]), self.figures, self.examples)
+
+    def __or__(self, other: Scores) -> Scores:
+        """The figures of two metrics on the same examples."""
+        if len(self) != len(other):
+            raise TinylmError(f"two metrics of the same examples, received {len(self)} and {len(other)}")
+        figures = Together((self.figures, other.figures), (self.rows.shape[1], other.rows.shape[1]))
+        return Scores(np.concatenate([self.rows, other.rows], axis=1), figures, self.examples)
 
     def result(self) -> dict[str, float]:
         """The figures of all examples, by name."""

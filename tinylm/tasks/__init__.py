@@ -7,6 +7,7 @@ from .kind import Paths, TaskKind
 from .language_modelling import EVALUATION_CONTEXT, LanguageModelling, evaluate_split, measure_split
 from .learning_rate import find_learning_rate
 from .new_models import new_model
+from .pairs import PairKind
 from .settings import (
     OF_NEW_MODELS,
     OPTIMIZER_SETTINGS,
@@ -37,6 +38,7 @@ __all__ = [
     "TOKENIZERS",
     "ContinuedLanguageModelling",
     "LanguageModelling",
+    "PairKind",
     "Paths",
     "Source",
     "TaskKind",

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from tinylm.data import Progress
 from tinylm.errors import TinylmError
 from tinylm.formats import open_model
+from tinylm.inference import BeamGenerator
 from tinylm.metrics import Scores
-from tinylm.models import Model
+from tinylm.models import FAMILIES, Model
 from tinylm.text import Tokenizer
 from tinylm.training import Task
 
@@ -68,8 +69,13 @@ class TaskKind(ABC):
         self.settings, self.notify, self.progress = settings, notify, progress
         self.init = open_model(settings.init) if settings.init else None
         if self.init is not None:
-            self.init.family.architecture_with(self.head)  # or refused before anything is read
+            self.init.family.architecture_with(self.head_for(self.init.family))  # or refused before anything is read
         self.read_data()
+
+    @classmethod
+    def head_for(cls, family: type[Model]) -> str:
+        """What a model of this family ends in; `head`, unless the families of the task end in different things."""
+        return cls.head
 
     @abstractmethod
     def read_data(self) -> None:
@@ -106,7 +112,7 @@ class TaskKind(ABC):
 
     @classmethod
     def measure_model(
-        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+        cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """How well a trained model does on other data, by example. columns: text_column and such, None to guess.
 
@@ -139,8 +145,9 @@ class TaskKind(ABC):
         """The model, and those of its tensors that the one it begins with does not have."""
         settings, changes = self.settings, self.model_settings(tokenizer)
         if self.init is None:
-            return new_model(settings, tokenizer.vocab_size, head=self.head, **changes), []
-        model, new = continue_model(self.init, head=self.head, seed=settings.seed, **changes)
+            head = self.head_for(FAMILIES[settings.model])
+            return new_model(settings, tokenizer.vocab_size, head=head, **changes), []
+        model, new = continue_model(self.init, head=self.head_for(self.init.family), seed=settings.seed, **changes)
         if new:
             self.notify(f"{settings.init} has no {', '.join(new)}: new weights, which this task needs")
         if model.config.vocab_size < tokenizer.vocab_size:

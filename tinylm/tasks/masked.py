@@ -19,7 +19,7 @@ import regex
 import tinylm_kernels as K
 from tinylm.autograd import Tensor
 from tinylm.data import IGNORE, LanguageModelBatches, Progress, TokenSplit, mask_tokens
-from tinylm.inference import fill_masks, masked_logits
+from tinylm.inference import BeamGenerator, fill_masks, masked_logits
 from tinylm.metrics import Scores, language
 from tinylm.models import Encoder
 from tinylm.text import PipelineTokenizer, Tokenizer, find_special, require_special
@@ -163,9 +163,10 @@ class Masked(TextKind):
 
     @classmethod
     def measure_model(
-        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+        cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The loss of hidden tokens and what follows from it; an example is a window of the model's context."""
+        model, tokenizer = lm.model, lm.tokenizer
         split, name = read_split(data, tokenizer, columns, progress)
         task = MaskedLanguageModelling([Source("", split, split)], tokenizer, batch_size=1, context=model.context)
         return replace(task.measure(model, split), examples=f"{name} in {model.context:,} tokens")

@@ -106,6 +106,29 @@ def _t5(settings: TrainSettings) -> dict[str, Any]:
     }
 
 
+def _bart(settings: TrainSettings) -> dict[str, Any]:
+    sides = {
+        f"{side}_{name}": value
+        for side in ("encoder", "decoder")
+        for name, value in (
+            ("layers", settings.layers),
+            ("attention_heads", settings.heads),
+            ("ffn_dim", 4 * settings.width),
+        )
+    }
+    return {
+        "d_model": settings.width,
+        **sides,
+        "dropout": settings.dropout,
+        "max_position_embeddings": settings.context,
+        "init_std": settings.initial_std,
+    }
+
+
+def _marian(settings: TrainSettings) -> dict[str, Any]:
+    return {**_bart(settings), "activation_function": "swish", "scale_embedding": True}
+
+
 NEW_MODELS: dict[str, Callable[[TrainSettings], dict[str, Any]]] = {
     "gpt2": _gpt2,
     "llama": _llama,
@@ -114,4 +137,6 @@ NEW_MODELS: dict[str, Callable[[TrainSettings], dict[str, Any]]] = {
     "gru": _recurrent,
     "bert": _bert,
     "t5": _t5,
+    "bart": _bart,
+    "marian": _marian,
 }

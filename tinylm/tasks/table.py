@@ -11,15 +11,20 @@ from tinylm.formats import open_model
 from tinylm.models import FAMILIES, Model
 
 from .classification import Classification
+from .dialogue import Dialogue
 from .kind import TaskKind
 from .masked import Masked
+from .questions import Questions
 from .settings import LORA_SETTINGS, OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSettings, read_settings
 from .spans import Spans
+from .summaries import Summaries
+from .translation import Translation
 from .writing import Writing
 
 __all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings", "task_of"]
 
-TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in (Writing, Masked, Spans, Classification)}
+KINDS = (Writing, Masked, Spans, Classification, Translation, Summaries, Questions, Dialogue)
+TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in KINDS}
 DEFAULT_TASK = Writing.name
 
 

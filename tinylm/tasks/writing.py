@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from tinylm.data import Progress
 from tinylm.errors import TinylmError
-from tinylm.inference import Sampler, first_ids, generate
+from tinylm.inference import BeamGenerator, Sampler, first_ids, generate
 from tinylm.metrics import Scores
 from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
@@ -120,12 +120,13 @@ class Writing(TextKind):
 
     @classmethod
     def measure_model(
-        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+        cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The loss of each token and what follows from it; an example is a window of the model's context."""
-        split, name = read_split(data, tokenizer, columns, progress)
+        split, name = read_split(data, lm.tokenizer, columns, progress)
         if len(split) < 2:
             raise TinylmError("a text of one token predicts nothing; give a longer one")
+        model = lm.model
         if not isinstance(model, CausalLanguageModel):
             raise TinylmError(f"{model.architecture} is no causal language model, which is what predicts a text")
         context = model.context or EVALUATION_CONTEXT

@@ -1,6 +1,7 @@
 """One command a module: `add_to` declares its arguments, `run` does it. Heavy imports wait until a command runs."""
 
 from . import (
+    answer,
     bench,
     chat,
     classify,
@@ -16,9 +17,11 @@ from . import (
     report,
     runs,
     serve,
+    summarize,
     tokenizer,
     tokens,
     train,
+    translate,
     tune,
     warmup,
 )
@@ -35,6 +38,9 @@ COMMANDS = (
     next_token,
     fill,
     classify,
+    translate,
+    summarize,
+    answer,
     evaluate,
     tokenizer,
     tokens,

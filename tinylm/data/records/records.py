@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -57,6 +58,13 @@ class Records(Sequence[dict[str, Any]]):
         if field not in self.fields:
             raise TinylmError(f"{self.name}: no field {field!r}; there are {', '.join(self.fields)}")
         return (record[field] for record in self)
+
+    def fingerprint(self) -> str:
+        """What tells these records from any other."""
+        digest = hashlib.sha256()
+        for record in self:
+            digest.update(json.dumps(record, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def labels(self, field: str = "label") -> dict[str, int]:
         """How many records have each label, the labels sorted; of several labels a record counts for each."""

@@ -2,7 +2,17 @@
 
 from .conversation import Conversation
 from .generator import ChatGenerator
+from .learning import DEFAULT_TEMPLATE, answered_spans, conversation_ids
 from .plain import PlainTemplate
 from .template import ChatTemplate, Rendered
 
-__all__ = ["ChatGenerator", "ChatTemplate", "Conversation", "PlainTemplate", "Rendered"]
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "ChatGenerator",
+    "ChatTemplate",
+    "Conversation",
+    "PlainTemplate",
+    "Rendered",
+    "answered_spans",
+    "conversation_ids",
+]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ import numpy as np
 from tinylm.data import Corpus, Progress
 from tinylm.data.records import Records, open_records
 from tinylm.errors import TinylmError
-from tinylm.inference import class_probabilities, encode_text
+from tinylm.inference import BeamGenerator, class_probabilities, encode_text
 from tinylm.metrics import Scores, classification, multilabel
 from tinylm.models.heads import MULTI_LABEL, SINGLE_LABEL
 from tinylm.text import Tokenizer, find_special
@@ -123,7 +121,7 @@ class Classification(TaskKind):
 
     @property
     def fingerprint(self) -> str:
-        return _fingerprint(self.records)
+        return self.records.fingerprint()
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learnt from the texts to train on."""
@@ -172,7 +170,7 @@ class Classification(TaskKind):
 
     @classmethod
     def measure_model(
-        cls, model: Any, tokenizer: Tokenizer, data: Paths, *, progress: Progress | None = None, **columns: str | None
+        cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The scores of labels; an example is a text."""
         fields = {field: columns.pop(f"{name}_column", None) for field, name in COLUMNS.items()}
@@ -182,12 +180,13 @@ class Classification(TaskKind):
         records = open_records(data, fields, optional=optional, deduplicate=False, progress=progress)
         for message in records.omissions.messages():
             warnings.warn(message, RuntimeWarning, stacklevel=3)
-        rows = [encode_text(tokenizer, r["text"], r.get("text_pair"), model.context) for r in records]
+        model = lm.model
+        rows = [encode_text(lm.tokenizer, r["text"], r.get("text_pair"), model.context) for r in records]
         several = model.config.problem_type == MULTI_LABEL
         labels = [_as_list(label) if several else label for label in records.column("label")]
         measure: Any = multilabel if several else classification
         scores = measure(class_probabilities(model, rows), labels, model.config.label_names)
-        return replace(scores, examples=_fingerprint(records))
+        return replace(scores, examples=records.fingerprint())
 
     def use(self) -> dict[str, Any]:
         return {"pairs": "text_pair" in self.records.fields}
@@ -214,13 +213,6 @@ class Classification(TaskKind):
             (f'tinylm classify {best} "..."{pair}', "what it says of a text"),
             (f"tinylm classify {best} FILE", "and of each text of a file"),
         ]
-
-
-def _fingerprint(records: Records) -> str:
-    digest = hashlib.sha256()
-    for record in records:
-        digest.update(json.dumps(record, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def _as_list(label: str | list[str]) -> list[str]:

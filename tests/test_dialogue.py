@@ -1,0 +1,104 @@
+"""Learning to answer: what counts in a conversation, and a model that chats as it was taught."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from chat_templates import FORMATS, TOKENS
+
+import tinylm
+from tinylm.cli import main
+from tinylm.errors import TinylmError
+from tinylm.inference import ChatTemplate, PlainTemplate, answered_spans, conversation_ids
+from tinylm.inference.chat import DEFAULT_TEMPLATE
+from tinylm.text import load_tokenizer, train_bpe, train_unigram
+
+pytest.importorskip("jinja2")
+
+TALK = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi there."},
+    {"role": "user", "content": "天气好吗?"},
+    {"role": "assistant", "content": "好。"},
+]
+TINY = {"layers": 1, "heads": 2, "width": 32, "batch_size": 8, "vocab_size": 300, "initial_std": 0.1, "context": 96}
+
+
+def spoken(rendered) -> list[str]:
+    return [rendered.text[start:end] for start, end in rendered.spans]
+
+
+def test_the_default_template_marks_answers_with_their_end() -> None:
+    rendered = answered_spans(ChatTemplate(DEFAULT_TEMPLATE, TOKENS), TALK)
+    assert spoken(rendered) == ["Hi there.</s>", "好。</s>"]
+    beginning = ChatTemplate(DEFAULT_TEMPLATE, TOKENS).render(TALK[:1], add_generation_prompt=True)
+    assert rendered.text.startswith(beginning)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_answers_are_found_in_templates_that_do_not_mark_them(name: str) -> None:
+    rendered = answered_spans(ChatTemplate(FORMATS[name], TOKENS), TALK)
+    for answer, text in zip(("Hi there.", "好。"), spoken(rendered), strict=True):
+        assert answer in text
+        assert "user" not in text.lower()
+        assert "Hello" not in text
+
+
+def test_a_plain_template_shows_answers_too() -> None:
+    assert spoken(answered_spans(PlainTemplate(), TALK)) == ["Hi there.", "好。"]
+
+
+def test_a_template_that_hides_earlier_answers_is_refused() -> None:
+    source = "{% for m in messages %}{{ m.content if loop.last else '.' }}{% endfor %}"
+    with pytest.raises(TinylmError, match="does not show where the assistant writes message 2"):
+        answered_spans(ChatTemplate(source, {}), TALK)
+
+
+@pytest.mark.parametrize("train", [train_bpe, train_unigram])
+def test_the_tokens_of_answers_spell_them(train) -> None:
+    tokenizer = train(["Hello there. Hi! 天气好吗? 好。" * 9], 300)
+    ids, answered = conversation_ids(
+        tokenizer, answered_spans(ChatTemplate(DEFAULT_TEMPLATE, {"eos_token": "<|endoftext|>"}), TALK)
+    )
+    end = tokenizer.end_of_text
+    pieces = " ".join(str(i) for i in ids[answered]).split(str(end))
+    texts = [tokenizer.decode([int(i) for i in piece.split()]) for piece in pieces]
+    assert texts == ["Hi there.", "好。", ""]
+
+
+def write_talks(path: Path) -> Path:
+    answers = {"Hello": "Hi there.", "Who are you?": "A cat.", "天气好吗?": "好。"}
+    rows = []
+    for first, answer in answers.items():
+        for then, last in answers.items():
+            talk = [{"from": "human", "value": first}, {"from": "gpt", "value": answer}]
+            rows.append({"conversations": [*talk, {"from": "human", "value": then}, {"from": "gpt", "value": last}]})
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_model_learns_to_answer_and_chats_at_once(tmp_path: Path, capsys, monkeypatch) -> None:
+    data = write_talks(tmp_path / "talks.jsonl")
+    settings = {**TINY, "steps": 120, "learning_rate": 1e-2, "validate_every": 60, "validation": 0.3}
+    run = tinylm.train(data, task="dialogue", out=tmp_path / "run", **settings)
+    lm = tinylm.load(run.best)
+    talk = [{"role": "user", "content": "Hello"}]
+    assert lm.chat(talk, temperature=0) == "Hi there."
+    more = [*talk, {"role": "assistant", "content": "Hi there."}, {"role": "user", "content": "天气好吗?"}]
+    assert lm.chat(more, temperature=0) == "好。"
+    assert load_tokenizer(run.best).config.chat_template == DEFAULT_TEMPLATE
+    lines = iter(["Who are you?", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert main(["chat", str(run.folder), "--temperature", "0"]) == 0
+    assert "A cat." in capsys.readouterr().out
+    assert "  -> " in run.last_sample()
+
+
+def test_conversations_that_do_not_fit_are_cut_or_left_out_and_counted(tmp_path: Path) -> None:
+    data = write_talks(tmp_path / "talks.jsonl")
+    said: list[str] = []
+    settings = {**TINY, "context": 24, "steps": 1, "validation": 0.3}
+    tinylm.train(data, task="dialogue", out=tmp_path / "run", notify=said.append, **settings)
+    assert any(line.startswith("cut ") and "conversations to learn from to a context of 24" in line for line in said)
