@@ -22,14 +22,17 @@ from tinylm.formats import (
     save_model,
 )
 from tinylm.inference import (
+    AnswerSpan,
     BeamGenerator,
     Candidate,
     ChatGenerator,
     Engine,
     Labelled,
+    answer_from_context,
     answer_sources,
     classify,
     fill_masks,
+    is_reader,
     log_probabilities,
     next_logits,
     open_engine,
@@ -190,12 +193,23 @@ class LM(ChatGenerator, BeamGenerator):
         return self._targets("summaries", texts, "text", settings)
 
     def answer(self, question: str, context: str | None = None, **settings: Any) -> str:
-        """The answer to a question by a model of the task questions, "" where it finds none; as `translate`.
+        """The answer to a question by a model of the task questions or reading, "" where it finds none.
 
-        context: what the answer is to be found in, for models that were trained with one.
+        context: what the answer is to be found in, for models that were trained with one. settings: as in `translate`;
+        a model that marks answers has none.
         """
+        if is_reader(self.model):
+            if context is None or settings:
+                raise TypeError(f"answer: {self.model.architecture} marks answers in a context and takes nothing else")
+            found = self.find_answers(question, context)
+            return found[0].text if found else ""
         fields = {"question": question} | ({} if context is None else {"context": context})
         return answer_sources(self, "questions", [fields], settings)[0]
+
+    def find_answers(self, question: str, context: str, k: int = 1) -> list[AnswerSpan]:
+        """The k likeliest answers that an encoder with a span head marks in a context; see `answer_from_context`."""
+        known = {"max_tokens": self.task.get("context"), "may_be_none": self.task.get("may_be_none", False)}
+        return answer_from_context(self.model, self.tokenizer, question, context, k, **known)
 
     def _targets(self, task: str, texts: str | Sequence[str], field: str, settings: Mapping[str, Any]) -> Any:
         sources = [{field: text} for text in ([texts] if isinstance(texts, str) else texts)]

@@ -1,5 +1,6 @@
 """Using a model: generation, sampling, scoring. Floor 5."""
 
+from .answer_spans import AnswerSpan, answer_from_context, is_reader, question_windows, reader_inputs, span_logits
 from .batching import BatchWriter
 from .beam import BeamSettings, Hypothesis, beam_search
 from .beam_generator import BeamGenerator
@@ -24,6 +25,7 @@ from .text_generator import TextGenerator
 from .writing import Stream, Writer, score_token
 
 __all__ = [
+    "AnswerSpan",
     "BatchWriter",
     "BeamGenerator",
     "BeamSettings",
@@ -50,6 +52,7 @@ __all__ = [
     "TokenScore",
     "Usage",
     "Writer",
+    "answer_from_context",
     "answer_sources",
     "answered_spans",
     "beam_search",
@@ -64,6 +67,7 @@ __all__ = [
     "generate",
     "greedy",
     "is_classifier",
+    "is_reader",
     "log_probabilities",
     "log_softmax",
     "masked_logits",
@@ -71,8 +75,11 @@ __all__ = [
     "open_engine",
     "probabilities",
     "prompt_fields",
+    "question_windows",
+    "reader_inputs",
     "score_token",
     "sentence_vectors",
+    "span_logits",
     "target_start",
     "window_start",
     "write_targets",

@@ -15,6 +15,7 @@ from .dialogue import Dialogue
 from .kind import TaskKind
 from .masked import Masked
 from .questions import Questions
+from .reading import Reading
 from .settings import LORA_SETTINGS, OF_NEW_MODELS, OPTIMIZER_SETTINGS, TrainSettings, read_settings
 from .spans import Spans
 from .summaries import Summaries
@@ -23,7 +24,7 @@ from .writing import Writing
 
 __all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings", "task_of"]
 
-KINDS = (Writing, Masked, Spans, Classification, Translation, Summaries, Questions, Dialogue)
+KINDS = (Writing, Masked, Spans, Classification, Translation, Summaries, Questions, Reading, Dialogue)
 TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in KINDS}
 DEFAULT_TASK = Writing.name
 

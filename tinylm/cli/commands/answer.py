@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import tinylm
+from tinylm.inference import AnswerSpan, is_reader
 
 from ..texts import add_beams, beams, read_text, told
 
 __all__ = ["add_to", "run"]
 
+AROUND = 40  # characters
+
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "answer", help="answer a question", description="Answer a question with a model of the task questions."
+        "answer",
+        help="answer a question",
+        description="Answer a question with a model of the task questions, or "
+        "mark the answer in a context with one of the task reading.",
     )
     parser.add_argument("model", metavar="MODEL", help="a model: a folder, or owner/name")
     parser.add_argument("question", metavar="QUESTION", help="what is asked")
@@ -27,5 +34,19 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the answer."""
     context = None if options.context is None else read_text(options.context)
+    lm = tinylm.load(options.model)
     with told():
-        print(tinylm.load(options.model).answer(options.question, context, **beams(options)) or "(no answer)")
+        if context is not None and is_reader(lm.model):
+            print(_shown(lm.find_answers(options.question, context), context))
+        else:
+            print(lm.answer(options.question, context, **beams(options)) or "(no answer)")
+
+
+def _shown(found: Sequence[AnswerSpan], context: str) -> str:
+    """The answer, and where it stands, in the words around it."""
+    if not found or not found[0].text:
+        return "(no answer)"
+    best = found[0]
+    before, after = context[max(best.start - AROUND, 0) : best.start], context[best.end : best.end + AROUND]
+    place = " ".join(f"{before}[{best.text}]{after}".split())
+    return f"{best.text}\n  {best.probability:.0%}, characters {best.start} to {best.end}: {place}"
