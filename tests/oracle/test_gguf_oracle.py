@@ -15,7 +15,7 @@ gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.oracle
 
 QUANTIZED = [name for name in PACKED if name != "bf16"]
-WRITTEN = ["q8_0", "q4_0", "bf16"]
+WRITTEN = ["q8_0", "q5_0", "q4_0", "bf16"]
 
 
 def kind(name: str):

@@ -16,7 +16,8 @@ from .source import ModelSource
 __all__ = ["CONVERSIONS", "DTYPES", "convert"]
 
 # What weights become, by the names that users give: NumPy's dtype or a packed format.
-DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
+DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bf16", "q8_0": "q8_0", "q5_0": "q5_0"}
+DTYPES |= {"q4_0": "q4_0", "q4_k": "q4_k"}
 
 Save = Callable[[ModelSource, Path, str | None], None]
 # The formats, what writes them, and the types that they hold.

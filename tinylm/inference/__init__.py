@@ -10,7 +10,7 @@ from .classification import Labelled, class_probabilities, classifier_inputs, cl
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .decoder import Decoder
 from .engine import Engine, open_engine
-from .generation import first_ids, generate, log_probabilities, next_logits
+from .generation import first_ids, generate, log_probabilities, mean_loss, next_logits
 from .greedy import greedy
 from .logits import log_softmax, probabilities
 from .masked import fill_masks, masked_logits
@@ -71,6 +71,7 @@ __all__ = [
     "log_probabilities",
     "log_softmax",
     "masked_logits",
+    "mean_loss",
     "next_logits",
     "open_engine",
     "probabilities",

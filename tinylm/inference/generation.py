@@ -13,7 +13,7 @@ from .decoder import Decoder
 from .logits import log_softmax
 from .reading import Reader, window_start
 
-__all__ = ["first_ids", "generate", "log_probabilities", "next_logits"]
+__all__ = ["first_ids", "generate", "log_probabilities", "mean_loss", "next_logits"]
 
 
 def generate(
@@ -76,6 +76,16 @@ def log_probabilities(model: Decoder, ids: Sequence[int] | np.ndarray) -> np.nda
         scores[done:end] = np.take_along_axis(log_softmax(logits), tokens[done + 1 : end + 1, None], axis=-1)[:, 0]
         done = end
     return scores
+
+
+def mean_loss(model: Decoder, ids: Sequence[int] | np.ndarray, *, window: int = 512) -> float:
+    """The mean of -ln p of the tokens, in nats, in windows of so many that do not see each other."""
+    most = window if model.context is None else min(window, model.context)
+    parts = [np.asarray(ids)[start : start + most] for start in range(0, len(ids), most)]
+    scores = np.concatenate([log_probabilities(model, part) for part in parts])
+    if not len(scores):
+        raise TinylmError(f"the loss is of tokens after the first; received {len(ids)}")
+    return float(-scores.mean())
 
 
 def _stride(done: int, context: int) -> int:

@@ -76,6 +76,15 @@ class Q5_0(Packed):
         out -= 16
         out *= halves(blocks[:, :2])
 
+    @classmethod
+    def _pack(cls, values: np.ndarray, out: np.ndarray) -> None:
+        largest = np.take_along_axis(values, np.abs(values).argmax(axis=1, keepdims=True), axis=1)
+        scale = largest / np.float32(-16)
+        q = np.trunc(values * _inverse(scale) + np.float32(16.5)).astype(np.uint8).clip(0, 31)
+        _store_scale(cls, scale, out)
+        out[:, 2:6] = np.packbits(q >> 4, axis=1, bitorder="little")
+        out[:, 6:] = (q[:, :16] & 15) | q[:, 16:] << 4
+
 
 class Q5_1(Packed):
     """d q + m, q of 5 bits."""

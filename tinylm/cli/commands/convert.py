@@ -20,7 +20,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model: a folder, a .gguf or .npz file, owner/name")
     parser.add_argument("out", metavar="OUT", help="the folder or the file to write")
     parser.add_argument("--to", choices=["safetensors", "gguf", "npz"], help="the format (what the name of OUT says)")
-    parser.add_argument("--dtype", choices=["f32", "f16", "bf16", "q8_0", "q4_0"], help="what the weights become")
+    parser.add_argument(
+        "--dtype", choices=["f32", "f16", "bf16", "q8_0", "q5_0", "q4_0", "q4_k"], help="what the weights become"
+    )
     parser.set_defaults(run=run)
 
 

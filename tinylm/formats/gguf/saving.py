@@ -30,7 +30,7 @@ FILE_TYPES = {
 QUANTIZATION_VERSION = 2  # of the layouts of blocks
 
 # What quality hangs on most: 8 bits where the rest has 4.
-EIGHT_BITS = ("token_embd.weight", "output.weight")
+EIGHT_BITS, FOUR_BITS = ("token_embd.weight", "output.weight"), ("q4_0", "q4_k")
 FLOAT32 = ("position_embd.weight", "token_types.weight")  # as llama.cpp wants it, and whatever has one axis
 
 # What follows where a setting of Hugging Face's is None.
@@ -45,7 +45,8 @@ def save_gguf(source: ModelSource, path: str | os.PathLike[str], dtype: str | No
 
     dtype: what its matrices become, float32, float16 or a packed format; None leaves them as they are. Norms, biases
     and positions are float32; what does not divide into blocks becomes float16. With q4_0 the embedding and the output
-    projection become q8_0. Raises TinylmError for a family, a setting or a tokenizer that GGUF has no words for.
+    projection become q8_0; so with q4_k, where rows that do not divide into blocks of 256 become q5_0. Raises
+    TinylmError for a family, a setting or a tokenizer that GGUF has no words for.
     """
     model = source.empty_model()
     architecture = next((each for each in ARCHITECTURES if each.model_type == model.model_type), None)
@@ -124,8 +125,10 @@ def _dtype_for(name: str, tensor: StoredTensor, wanted: str | None) -> str:
         return "float32"
     if wanted is None:
         return tensor.dtype if tensor.dtype in FILE_TYPES else "float32"
-    if wanted == "q4_0" and name in EIGHT_BITS:
+    if wanted in FOUR_BITS and name in EIGHT_BITS:
         wanted = "q8_0"
+    if wanted == "q4_k" and tensor.shape[-1] % PACKED[wanted].block_values:
+        wanted = "q5_0"
     return "float16" if wanted in PACKED and tensor.shape[-1] % PACKED[wanted].block_values else wanted
 
 
