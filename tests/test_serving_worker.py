@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 
@@ -113,7 +114,7 @@ def test_a_closed_worker_tells_those_who_wait(worker) -> None:
             gate.set()
             await closing
             with pytest.raises(ApiError, match="stopping"):
-                await anext(job)
+                assert [value async for value in job]
             with pytest.raises(ApiError, match="stopping"):
                 worker.submit(counting("b", 1, []))
 
@@ -177,5 +178,55 @@ def test_a_client_that_leaves_frees_the_model_queued_reading_or_writing(tmp_path
         again = Client(app, "/v1/completions", b'{"prompt": "x", "max_tokens": 2}')
         await again.task
         assert again.received[0]["status"] == 200
+
+    asyncio.run(run())
+
+
+async def ask(app, **fields) -> list[dict]:
+    """What the app sends for a request."""
+    client = Client(app, "/v1/completions", json.dumps(fields).encode())
+    await client.task
+    return client.received
+
+
+def test_requests_at_once_are_written_in_one_batch_each_as_alone(tmp_path, monkeypatch) -> None:
+    lm = byte_model(tmp_path / "model")
+    app = create_app(lm, ServerSettings("tiny", max_active=4))
+    rows, real = [], type(lm.decoder).last_logits
+
+    def counted(model, ids, *others, **settings):
+        rows.append(len(ids))
+        return real(model, ids, *others, **settings)
+
+    monkeypatch.setattr(type(lm.decoder), "last_logits", counted)
+    asked = [{"prompt": "x" * (9 * at + 1), "seed": at, "max_tokens": 40, "logprobs": 1} for at in range(6)]
+
+    async def run() -> None:
+        together = await asyncio.gather(*(ask(app, **fields) for fields in asked))
+        assert max(rows) == 4
+        for fields, received in zip(asked, together, strict=True):
+            alone = await ask(app, **fields)
+            assert json.loads(received[1]["body"])["choices"] == json.loads(alone[1]["body"])["choices"]
+
+    asyncio.run(run())
+
+
+def test_an_error_within_the_batch_ends_what_is_in_it_and_nothing_else(tmp_path, monkeypatch) -> None:
+    lm = byte_model(tmp_path / "model")
+    app = create_app(lm, ServerSettings("tiny"))
+    real = type(lm.decoder).last_logits
+
+    def failing(model, ids, *others, **settings):
+        if len(ids) == 3:
+            raise MemoryError("too much")
+        return real(model, ids, *others, **settings)
+
+    monkeypatch.setattr(type(lm.decoder), "last_logits", failing)
+
+    async def run() -> None:
+        streams = await asyncio.gather(*(ask(app, prompt="x", max_tokens=200, stream=True) for _ in range(3)))
+        for received in streams:
+            assert b"server_error" in received[-2]["body"]
+        assert (await ask(app, prompt="x", max_tokens=5))[0]["status"] == 200
 
     asyncio.run(run())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .decoder import Decoder
-from .reading import window_start
+from .reading import Reader, window_start
 from .writing import Writer
 
 __all__ = ["BatchWriter"]
@@ -35,7 +35,7 @@ class BatchWriter:
 
     def __init__(self, model: Decoder, *, rows: int = 16):
         self._model, self._most = model, rows
-        self._waiting: deque[Writer] = deque()
+        self._waiting: deque[tuple[Writer, Reader | None]] = deque()
         self._rows: list[_Row] = []
         self._cache: Any = None
 
@@ -43,9 +43,9 @@ class BatchWriter:
         """How many texts are being written or wait."""
         return len(self._waiting) + len(self._rows)
 
-    def add(self, writer: Writer) -> None:
-        """Let a text join at the next step."""
-        self._waiting.append(writer)
+    def add(self, writer: Writer, reader: Reader | None = None) -> None:
+        """Let a text join at the next step. reader: has read some of its prompt already."""
+        self._waiting.append((writer, reader))
 
     def step(self) -> list[tuple[Writer, str]]:
         """Write a token of each text; the pieces that they complete. A text that has ended leaves."""
@@ -64,7 +64,7 @@ class BatchWriter:
             if window_start(len(row.writer.ids), self._model.context) == row.start:
                 kept.append(at)
             else:
-                self._waiting.appendleft(row.writer)
+                self._waiting.appendleft((row.writer, None))
         if len(kept) < len(self._rows):
             self._rows = [self._rows[at] for at in kept]
             self._cache.select(np.array(kept, np.intp))
@@ -78,19 +78,19 @@ class BatchWriter:
 
     def _admit(self) -> list[tuple[Writer, str]]:
         """Read what waits, as far as there is room, and write the first token of each."""
-        pieces, caches, last = [], [], None
+        pieces, caches = [], []
+        last: tuple[list[int], Reader] | None = None
         while self._waiting and len(self._rows) < self._most:
-            writer = self._waiting.popleft()
+            writer, reader = self._waiting.popleft()
             if writer.finish_reason is not None:
                 continue
-            start = window_start(len(writer.ids), self._model.context)
-            window = writer.ids[start:]
-            if window != last:  # of several choices, the prompt is read once
-                last, cache = window, self._model.new_cache(1)
-                logits = self._model.last_logits(np.array([window]), cache)[0, -1]
+            if reader is None:  # of several choices, the prompt is read once
+                reader = last[1] if last is not None and last[0] == writer.ids else Reader(self._model)
+            last = list(writer.ids), reader
+            logits = reader.logits(writer.ids)[-1]
+            self._rows.append(_Row(writer, window_start(len(writer.ids), self._model.context)))
+            caches.append(reader.cache)
             pieces.append((writer, writer.take(logits)))
-            self._rows.append(_Row(writer, start))
-            caches.append(cache)
         if caches:
             self._cache = caches[0].joined([*([] if self._cache is None else [self._cache]), *caches])
         return pieces

@@ -49,6 +49,11 @@ class Reader:
         self._read = window
         return logits
 
+    @property
+    def cache(self) -> Any:
+        """What the model remembers of the last sequence."""
+        return self._cache
+
     def _reuse(self, start: int, window: list[int], most: int) -> int:
         """Make the cache hold the tokens that the window begins with, `most` at most; returns how many."""
         done = min(len(self._read), most)

@@ -153,7 +153,7 @@ class Stream(Iterator[str]):
     """
 
     def __init__(self, writer: Writer, pieces: Iterator[str]):
-        self._writer, self._pieces = writer, pieces
+        self.writer, self._pieces = writer, pieces
 
     def __next__(self) -> str:
         return next(piece for piece in self._pieces if piece)
@@ -161,11 +161,11 @@ class Stream(Iterator[str]):
     @property
     def completion(self) -> Completion:
         """The text so far with its tokens, and why it ended."""
-        return self._writer.completion()
+        return self.writer.completion()
 
     def close(self) -> None:
         """Write no more. May be called from any thread."""
-        self._writer.cancel()
+        self.writer.cancel()
 
     def __enter__(self) -> Stream:
         return self

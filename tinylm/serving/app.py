@@ -24,7 +24,7 @@ from .metrics import Metrics
 from .page import page_response
 from .requests import ChatRequest, CompletionRequest, read_chat, read_completion, read_embeddings
 from .settings import ServerSettings
-from .texts import Steps, write_answers, write_completions
+from .texts import Author, Steps
 from .worker import Job, Worker
 
 __all__ = ["create_app"]
@@ -43,7 +43,9 @@ class _Api:
 
     def __init__(self, lm: LM, settings: ServerSettings):
         self._lm, self._settings, self._created = lm, settings, int(time.time())
-        self._worker = Worker(active=settings.max_active, waiting=settings.max_waiting)
+        self._author = Author(lm, rows=settings.max_active, max_prompt_tokens=settings.max_prompt_tokens)
+        limits = {"active": settings.max_active, "waiting": settings.max_waiting}
+        self._worker = Worker(**limits, after_round=self._author.step)
         self._metrics = Metrics(self._worker)
         self.app = Starlette(
             routes=[
@@ -83,12 +85,11 @@ class _Api:
 
     async def _complete(self, request: Request) -> Answer:
         asked = read_completion(await read_fields(request), self._settings, self._lm.tokenizer.vocab_size)
-        steps = write_completions(self._lm, asked, self._settings.max_prompt_tokens)
-        return self._answer(asked, steps, CompletionForm)
+        return self._answer(asked, self._author.completions(asked), CompletionForm)
 
     async def _chat(self, request: Request) -> Answer:
         asked = read_chat(await read_fields(request), self._settings, self._lm.tokenizer.vocab_size)
-        return self._answer(asked, write_answers(self._lm, asked, self._settings.max_prompt_tokens), ChatForm)
+        return self._answer(asked, self._author.answers(asked), ChatForm)
 
     def _answer(self, asked: CompletionRequest | ChatRequest, steps: Steps, form: type[Form]) -> Answer:
         return Answer(

@@ -16,7 +16,7 @@ class ServerSettings:
     stranger could have its own name point to 127.0.0.1, and ask as if it were the chat page.
 
     max_tokens: of one text. max_prompt_tokens: of one prompt. max_texts: prompts times choices of a request, or inputs.
-    max_body: bytes. max_active: requests that are worked on in turns. max_waiting: those that wait for that; one more
+    max_body: bytes. max_active: requests that are worked on at once. max_waiting: those that wait for that; one more
     is refused. max_connections: open at once. patience: seconds for a client to send its request, or to take what is
     sent to it. grace: seconds for requests to end when the server stops.
     """

@@ -7,15 +7,16 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinylm.inference import Decoder, Reader, Stream, TokenScore, Usage, log_softmax, score_token, window_start
+from tinylm.inference import Decoder, Engine, Reader, Stream, TokenScore, Usage, log_softmax, score_token, window_start
 from tinylm.lm import LM
-from tinylm.models import EncoderDecoder
+from tinylm.models import CausalLanguageModel
 
+from .batch import SharedBatch
 from .errors import ApiError
 from .fields import Prompt
 from .requests import ChatRequest, CompletionRequest
 
-__all__ = ["Piece", "Steps", "Text", "check_length", "gather", "write_answers", "write_completions"]
+__all__ = ["Author", "Piece", "Steps", "Text", "check_length", "gather"]
 
 # Tokens that are read in one step: after it, others have their turn, or the work ends because the client has left.
 STEP = 128
@@ -58,51 +59,72 @@ def gather(pieces: Sequence[Piece]) -> list[Text]:
     return texts
 
 
-def write_completions(lm: LM, request: CompletionRequest, max_prompt_tokens: int) -> Steps:
-    """The pieces of the texts one after the other; first and last what they take, in tokens."""
-    settings, used = vars(request.settings), 0
-    prompts = [_ids(lm, prompt, max_prompt_tokens) for prompt in request.prompts]
-    given = sum(map(len, prompts))
-    yield Usage(given, 0)
-    for number, (prompt, ids) in enumerate(zip(request.prompts, prompts, strict=True)):
-        reader = None if isinstance(lm.decoder, EncoderDecoder) else Reader(lm.decoder)
-        scores: tuple[TokenScore, ...] = ()
-        if request.echo and request.settings.logprobs is not None and ids:
-            scores = yield from _score(lm, reader, ids, request.settings.logprobs)
-        elif reader is not None:
-            yield from _read(reader, ids)
+class Author:
+    """Writes the texts of requests with one model. rows: texts at once. Its `step` is to be called after each round."""
+
+    def __init__(self, lm: LM, *, rows: int, max_prompt_tokens: int):
+        self._lm, self._most = lm, max_prompt_tokens
+        decoder = self._decoder = lm.decoder
+        causal = isinstance(decoder, (CausalLanguageModel, Engine))
+        self._batch = SharedBatch(decoder, rows=rows) if causal else None
+
+    def step(self) -> None:
+        """Write a token of each text that is in the batch."""
+        if self._batch is not None:
+            self._batch.step()
+
+    def completions(self, request: CompletionRequest) -> Steps:
+        """The pieces of the texts one after the other; first and last what they take, in tokens."""
+        lm, settings, used = self._lm, vars(request.settings), 0
+        prompts = [_ids(lm, prompt, self._most) for prompt in request.prompts]
+        given = sum(map(len, prompts))
+        yield Usage(given, 0)
+        for number, (prompt, ids) in enumerate(zip(request.prompts, prompts, strict=True)):
+            reader = None if self._batch is None else Reader(self._decoder)
+            scores: tuple[TokenScore, ...] = ()
+            if request.echo and request.settings.logprobs is not None and ids:
+                scores = yield from _score(lm, reader, ids, request.settings.logprobs)
+            elif reader is not None:
+                yield from _read(reader, ids)
+            for choice in range(request.n):
+                index = number * request.n + choice
+                if request.echo:
+                    yield Piece(index, prompt if isinstance(prompt, str) else lm.tokenizer.decode(prompt), 0, scores)
+                source = prompt if reader is None else ids or ""
+                stream = lm.stream(source, reader=reader, choice=choice, **settings)
+                used += yield from self._write(index, stream, reader)
+        yield Usage(given, used)
+
+    def answers(self, request: ChatRequest) -> Steps:
+        """The pieces of the answers one after the other; first and last what they take, in tokens."""
+        lm, used = self._lm, 0
+        if self._batch is None:
+            raise ApiError(400, f"{self._decoder.architecture} does not chat, expected a causal language model")
+        ids = lm.chat_ids(request.messages)
+        check_length(len(ids), self._most)
+        yield Usage(len(ids), 0)
+        reader = Reader(self._decoder)
+        yield from _read(reader, ids)
         for choice in range(request.n):
-            index = number * request.n + choice
-            if request.echo:
-                yield Piece(index, prompt if isinstance(prompt, str) else lm.tokenizer.decode(prompt), 0, scores)
-            source = prompt if reader is None else ids or ""
-            used += yield from _write(index, lm.stream(source, reader=reader, choice=choice, **settings))
-    yield Usage(given, used)
+            stream = lm.chat_stream(request.messages, reader=reader, choice=choice, **vars(request.settings))
+            used += yield from self._write(choice, stream, reader)
+        yield Usage(len(ids), used)
 
-
-def write_answers(lm: LM, request: ChatRequest, max_prompt_tokens: int) -> Steps:
-    """The pieces of the answers one after the other; first and last what they take, in tokens."""
-    ids, used = lm.chat_ids(request.messages), 0
-    check_length(len(ids), max_prompt_tokens)
-    yield Usage(len(ids), 0)
-    reader = Reader(lm.decoder)
-    yield from _read(reader, ids)
-    for choice in range(request.n):
-        stream = lm.chat_stream(request.messages, reader=reader, choice=choice, **vars(request.settings))
-        used += yield from _write(choice, stream)
-    yield Usage(len(ids), used)
-
-
-def _write(index: int, stream: Stream) -> Generator[Piece, None, int]:
-    """The pieces of one text; returns how many tokens were generated."""
-    known = 0
-    for text in stream:
+    def _write(self, index: int, stream: Stream, reader: Reader | None) -> Generator[Piece | None, None, int]:
+        """The pieces of one text; returns how many tokens were generated."""
+        known, shown = 0, 0  # tokens and characters that have been given out
+        turns = stream if self._batch is None or reader is None else self._batch.write(stream.writer, reader)
+        for _ in turns:
+            done = stream.completion
+            if len(done.text) == shown:
+                yield None
+                continue
+            yield Piece(index, done.text[shown:], len(done.tokens) - known, (done.scores or ())[known:])
+            known, shown = len(done.tokens), len(done.text)
         done = stream.completion
-        yield Piece(index, text, len(done.tokens) - known, (done.scores or ())[known:])
-        known = len(done.tokens)
-    done = stream.completion
-    yield Piece(index, "", len(done.tokens) - known, (done.scores or ())[known:], done.finish_reason)
-    return done.usage.completion_tokens
+        tokens = len(done.tokens)
+        yield Piece(index, done.text[shown:], tokens - known, (done.scores or ())[known:], done.finish_reason)
+        return tokens
 
 
 def _read(reader: Reader, ids: Sequence[int]) -> Generator[None, None, None]:

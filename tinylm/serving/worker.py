@@ -1,4 +1,4 @@
-"""One thread that owns the model, and works on the jobs of many clients in turns."""
+"""One thread that owns the model, and works on the jobs of many clients in rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -18,16 +18,17 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs generators step by step: a step of each that is active, in turn, so that a short job passes a long one.
+    """Runs generators step by step: a step of each that is active, in rounds, so that a short job passes a long one.
 
+    after_round: what the jobs have done for all of them together, after each of them has had its step.
     A job beyond `active` waits, first come, first served; beyond `waiting` of those, one is refused. All of a job, from
     its first step to its closing, happens in this thread.
     """
 
-    def __init__(self, *, active: int, waiting: int):
-        self._most_active, self._most_waiting = active, waiting
+    def __init__(self, *, active: int, waiting: int, after_round: Callable[[], None] | None = None):
+        self._most_active, self._most_waiting, self._after_round = active, waiting, after_round
         self._waiting: deque[Job[Any]] = deque()
-        self._active: deque[Job[Any]] = deque()
+        self._active: list[Job[Any]] = []
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="tinylm-model", daemon=True)
@@ -73,12 +74,11 @@ class Worker:
 
     def _run(self) -> None:
         while self._admit():
-            job = self._active[0]
-            more = job.step()
+            going_on = [job for job in self._active if job.step()]
             with self._changed:
-                self._active.popleft()
-                if more:
-                    self._active.append(job)
+                self._active = going_on
+            if self._after_round is not None:
+                self._after_round()
         for job in [*self._active, *self._waiting]:
             job.fail(ApiError(503, "the server is stopping"))
 

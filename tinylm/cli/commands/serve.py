@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--allow-host", action="append", metavar="NAME", help="a further name in the Host header")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="at most so many tokens of one text (4096)")
     parser.add_argument("--max-prompt-tokens", type=int, metavar="N", help="at most so many of a prompt (32768)")
-    parser.add_argument("--max-active", type=int, metavar="N", help="requests that take turns (8)")
+    parser.add_argument("--max-active", type=int, metavar="N", help="requests that are worked on at once (8)")
     parser.add_argument("--max-waiting", type=int, metavar="N", help="requests that wait, before one is refused (128)")
     parser.add_argument("--max-connections", type=int, metavar="N", help="connections open at once (512)")
     parser.add_argument("--max-body", type=int, metavar="BYTES", help="bytes of a request (4194304)")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
             raise TinylmError(f"--{name.replace('_', '-')} is {value}, expected at least 1")
     lm = tinylm.load(options.model)
     print(f"loading {options.model} ...", flush=True)
-    _ = lm.model, lm.tokenizer  # what is wrong with the files shows now
+    _ = lm.decoder, lm.tokenizer  # what is wrong with the files shows now
     settings = ServerSettings(
         name=options.name or Path(options.model).resolve().name,
         api_key=options.api_key or os.environ.get("TINYLM_API_KEY") or None,
