@@ -63,10 +63,10 @@ def main() -> None:
 def train_torch(trainer: Trainer, folder: Path) -> Any:
     """The model after the steps that the trainer would take, taken by PyTorch."""
     import torch
-    from transformers import T5ForConditionalGeneration
+    from transformers import MarianMTModel
 
     save_model(folder, trainer.model)  # type: ignore[arg-type]
-    model = T5ForConditionalGeneration.from_pretrained(folder).train()
+    model = MarianMTModel.from_pretrained(folder).train()
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.0)
     task: Any = trainer.task

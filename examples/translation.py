@@ -29,7 +29,7 @@ from tinylm.errors import TinylmError  # noqa: E402
 from tinylm.metrics import bleu, chrf  # noqa: E402
 
 SETTINGS: dict[str, Any] = {
-    "model": "t5",
+    "model": "marian",
     "layers": 2,
     "heads": 4,
     "width": 128,
@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "vocab_size": 4000,
     "batch_size": 64,
     "dropout": 0.1,
-    "learning_rate": 3e-3,
+    "learning_rate": 2e-3,
     "final_learning_rate": 3e-5,
     "beta2": 0.98,
     "validate_every": 500,

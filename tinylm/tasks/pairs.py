@@ -34,9 +34,9 @@ SAMPLES = 3  # held-out sources that people see the targets of
 class PairSettings(TrainSettings):
     """The settings of tasks whose answer is a text."""
 
-    models: ClassVar[tuple[str, ...]] = ("t5", "marian", "bart", "gpt2", "llama", "gpt_neox")
+    models: ClassVar[tuple[str, ...]] = ("marian", "bart", "t5", "gpt2", "llama", "gpt_neox")
 
-    model: str = "t5"
+    model: str = "marian"
     tokenizer: str = "bpe"
     layers: int = 2
     batch_size: int = 32
