@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tinylm
-from tinylm.inference import AnswerSpan, is_reader
 
 from ..texts import add_beams, beams, read_text, told
 
@@ -33,6 +32,8 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the answer."""
+    from tinylm.inference import is_reader
+
     context = None if options.context is None else read_text(options.context)
     lm = tinylm.load(options.model)
     with told():
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
             print(lm.answer(options.question, context, **beams(options)) or "(no answer)")
 
 
-def _shown(found: Sequence[AnswerSpan], context: str) -> str:
+def _shown(found: Sequence[Any], context: str) -> str:
     """The answer, and where it stands, in the words around it."""
     if not found or not found[0].text:
         return "(no answer)"
