@@ -59,7 +59,7 @@ def test_two_sources_report_the_loss_of_each_and_of_all(files, tmp_path: Path) -
     assert json.loads((run.folder / "config.json").read_text())["weights"] == [0.7, 0.3]
 
 
-@pytest.mark.parametrize("packing", ["stream", "documents"])
+@pytest.mark.parametrize("packing", ["stream", "documents", "separate"])
 def test_a_stopped_run_on_two_sources_goes_on_with_the_same_bits(files, tmp_path: Path, packing: str) -> None:
     settings = {**SMALL, "weights": "0.5,0.5", "text_column": "body", "packing": packing, "checkpoint_every": 3}
     whole = tinylm.train(files, out=tmp_path / "whole", **settings)
@@ -89,6 +89,7 @@ def test_documents_are_packed_and_the_share_of_padding_is_told(files, tmp_path: 
         ({"data": ("a", "b"), "weights": "1,x"}, "weights is 'x', expected float"),
         ({"weights": (1.0,)}, "expected a positive number for each"),
         ({"packing": "tight"}, "stream, documents"),
+        ({"packing": "separate", "model": "lstm"}, "packing=separate is for Transformers"),
         ({"workers": -1}, "workers is -1"),
     ],
 )

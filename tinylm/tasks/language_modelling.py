@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,13 @@ from .text import Source, draw_batches
 
 __all__ = ["EVALUATION_CONTEXT", "PACKINGS", "LanguageModelling", "evaluate_split", "measure_split"]
 
-Batch = tuple[Any, ...]  # ids and targets, (B, T) each
+Batch = tuple[Any, ...]  # ids and targets, (B, T) each, and the number of the document where documents are kept apart
 
-PACKINGS: dict[str, Callable[..., Batches]] = {"stream": LanguageModelBatches, "documents": PackedBatches}
+PACKINGS: dict[str, Callable[..., Batches]] = {
+    "stream": LanguageModelBatches,
+    "documents": PackedBatches,
+    "separate": partial(PackedBatches, separate=True),
+}
 
 # Logits of this many numbers at a time while evaluating: 64 MB of float32.
 EVALUATION_LOGITS = 1 << 24

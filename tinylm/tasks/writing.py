@@ -73,12 +73,14 @@ class WritingSettings(TextSettings):
     models: ClassVar[tuple[str, ...]] = ("gpt2", "llama", "gpt_neox", *RECURRENT)
 
     task: str = "language-modelling"
-    packing: str = "stream"  # windows anywhere in the text, or of whole documents
+    packing: str = "stream"  # windows anywhere in the text, or of whole documents, which see each other or not
     carry_state: bool = False  # of recurrent models: each step goes on in the text, and from the state, of the last
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("packing", self.packing, tuple(PACKINGS))
+        if self.packing == "separate" and self.model in RECURRENT:
+            raise TinylmError(f"packing=separate is for Transformers, whose tokens can be kept apart, not {self.model}")
         if self.carry_state and self.model not in RECURRENT:
             raise TinylmError(f"carry_state is for {' and '.join(RECURRENT)}; model is {self.model!r}")
         if self.carry_state and (self.packing != "stream" or self.weights):
