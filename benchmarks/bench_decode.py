@@ -197,9 +197,9 @@ def write_gpt2(folder: Path) -> dict[str, str]:
 def write_ctranslate2(source: str, folder: Path, quantization: str) -> str:
     """The folder as CTranslate2's converter writes it, with words for the ids; empty where that is not installed."""
     try:
-        import ctranslate2  # noqa: F401
+        import ctranslate2  # noqa: F401 - whether it is installed
         from ctranslate2.converters.transformers import GPT2Loader
-        from ctranslate2.specs import TransformerDecoderModelSpec  # noqa: F401
+        from ctranslate2.specs import TransformerDecoderModelSpec  # noqa: F401 - as above
         from transformers import AutoModelForCausalLM
     except ImportError:
         return ""

@@ -69,7 +69,7 @@ def train_torch(trainer: Trainer, folder: Path) -> Any:
     import torch
     from transformers import MarianMTModel
 
-    save_model(folder, trainer.model)  # type: ignore[arg-type]
+    save_model(folder, trainer.model)  # type: ignore[arg-type] # to a trainer it is any Module
     model = MarianMTModel.from_pretrained(folder).train()
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.0)

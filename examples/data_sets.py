@@ -105,7 +105,7 @@ def _poems(text: str) -> Iterator[dict[str, str]]:
     for poem in text.split("\n%\n"):
         title, author, *lines = poem.strip().splitlines() or ["", ""]
         if lines:
-            yield {"text": "\n".join([title, *lines]), "author": author.removeprefix("作者：")}  # noqa: RUF001
+            yield {"text": "\n".join([title, *lines]), "author": author.removeprefix("作者：")}  # noqa: RUF001 - a Chinese colon
 
 
 def _find(name: str, path: Path | None, language: str = "") -> list[Path]:
