@@ -154,7 +154,7 @@ def test_classify_reads_texts_and_files(run, films: Path, tmp_path: Path, capsys
 
 
 MISTAKES = {
-    "no data": ({}, "classification takes data"),
+    "no data": ({}, "the task classification needs data: files with text and label"),
     "one label": ({"label_column": "same"}, "nothing to tell apart"),
     "no such column": ({"label_column": "lable"}, "lable"),
     "weights": ({"class_weights": "heavy"}, "class_weights is 'heavy'; there are none, balanced"),

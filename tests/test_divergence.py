@@ -36,14 +36,6 @@ SMALL = {
 }
 
 
-@pytest.fixture
-def text(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
-    path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
-    return path
-
-
 def first_alarm(losses, margin: float = 1.0) -> int | None:
     """The step at which this curve counts as diverged."""
     trainer, callback = SimpleNamespace(memory={}), stop_on_divergence(margin)

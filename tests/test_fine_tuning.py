@@ -16,18 +16,6 @@ from tinylm.training import Trainer
 SMALL = {"context": 16, "batch_size": 4, "validate_every": 5, "checkpoint_every": 5, "warmup": 0.1}
 
 
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def base(text: Path, tmp_path: Path) -> Path:
     return tinylm.train(text, out=tmp_path / "base", steps=5, layers=1, heads=2, width=16, **SMALL).best

@@ -18,17 +18,9 @@ SMALL = {"layers": 1, "heads": 2, "width": 16, "context": 16, "batch_size": 4}
 
 
 @pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch) -> None:
-    """Token files of the tests do not go to the user's cache, nor runs to the project."""
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
+def away(tmp_path: Path, monkeypatch) -> None:
+    """Runs do not go to the project."""
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
-    return path
 
 
 def curve(losses) -> RangeTest:

@@ -20,18 +20,6 @@ SMALL = {"layers": 2, "heads": 2, "width": 16, "context": 16, "batch_size": 4, "
 OF_RUNS = {name: SMALL[name] for name in ("context", "batch_size", "validate_every", "warmup")}
 
 
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def base(text: Path, tmp_path: Path) -> Path:
     return tinylm.train(text, out=tmp_path / "base", steps=5, **SMALL).folder

@@ -22,6 +22,7 @@ from tinylm.optim import OPTIMIZERS, SCHEDULES, AdamW, parameter_groups
 from tinylm.tasks import OPTIMIZER_SETTINGS, WritingSettings, resolve_settings
 from tinylm.training import NonFiniteError, StepResult, Trainer, early_stopping, read_metrics, validate
 
+pytestmark = pytest.mark.usefixtures("caches")
 V, T = 17, 9
 
 
@@ -143,19 +144,6 @@ SMALL = {
     "checkpoint_every": 10,
     "dropout": 0.1,
 }
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch) -> None:
-    """Token files of the tests do not go to the user's cache."""
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.mark.parametrize(

@@ -24,18 +24,6 @@ SMALL = {"layers": 1, "heads": 2, "width": 16, "context": 16, "batch_size": 4, "
 SPACE = {"learning_rate": (1e-4, 1e-1), "dropout": [0.0, 0.2]}
 
 
-@pytest.fixture(autouse=True)
-def caches(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_text("the cat sat on the mat. " * 60, encoding="utf-8")
-    return path
-
-
 def test_the_best_of_all_trials_is_kept_and_opens(text: Path, tmp_path: Path) -> None:
     told: list[str] = []
     found = tune(text, trials=4, space=SPACE, out=tmp_path / "out", notify=told.append, **SMALL)
@@ -82,12 +70,11 @@ def test_an_interrupted_trial_is_begun_again(text: Path, tmp_path: Path, monkeyp
         interrupt(self.number, step)
         report(self, value, step)
 
-    monkeypatch.setattr(optuna.trial.Trial, "report", interrupted)
-    found = tune(text, trials=3, space=SPACE, out=tmp_path / "out", **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "report", interrupted)
+        found = tune(text, trials=3, space=SPACE, out=tmp_path / "out", **SMALL)
     assert [trial.state for trial in found.trials] == ["finished", "interrupted"]
     assert found.stopped == "interrupted"
-    monkeypatch.undo()
-    monkeypatch.setattr("tinylm.tasks.text.cache_folder", lambda: tmp_path / "cache")
     more = resume_tuning(tmp_path / "out", trials=3)
     assert [trial.state for trial in more.trials] == ["finished", "interrupted", "finished", "finished"]
     assert more.trials[2].settings == found.trials[1].settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,9 @@ from tinylm.metrics import Scores
 from tinylm.models import FAMILIES, EncoderDecoder, Model
 from tinylm.text import Tokenizer
 
-from .kind import Paths, TaskKind
-from .settings import INFINITY, TrainSettings, check_range
+from .kind import Paths
+from .records import RecordKind, RecordSettings
+from .settings import INFINITY, check_range
 from .teacher_forcing import Examples, TeacherForcing, continued, examples_of
 from .tokenizers import build_tokenizer
 
@@ -31,7 +31,7 @@ SAMPLES = 3  # held-out sources that people see the targets of
 
 
 @dataclass(frozen=True)
-class PairSettings(TrainSettings):
+class PairSettings(RecordSettings):
     """The settings of tasks whose answer is a text."""
 
     models: ClassVar[tuple[str, ...]] = ("marian", "bart", "t5", "gpt2", "llama", "gpt_neox")
@@ -43,7 +43,6 @@ class PairSettings(TrainSettings):
     learning_rate: float = 2e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
-    deduplicate: bool = True
     prompt: str = ""  # how a source is written down, with its {fields}; the task's own where empty
     written: int = 200  # held-out sources whose targets are written and measured at each validation
 
@@ -54,16 +53,15 @@ class PairSettings(TrainSettings):
             raise TinylmError(f"tokenizer is {self.tokenizer!r}, without a token that ends a text: take bpe or unigram")
 
 
-class PairKind(TaskKind):
+class PairKind(RecordKind):
     """A task on pairs. A subclass says which fields a source has, how a prompt puts them, and how targets are measured.
 
-    source: the fields of a source, those that may be missing in `optional`; target: the field of the target.
+    source: the fields of a source; target: the field of the target; together they are its columns.
     """
 
     presets = MappingProxyType({"default": {}})
     sample_title = "what it makes of texts that are held out"
     source: ClassVar[tuple[str, ...]]
-    optional: ClassVar[tuple[str, ...]] = ()
     target: ClassVar[str]
     settings: PairSettings
 
@@ -92,27 +90,10 @@ class PairKind(TaskKind):
         cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The scores of targets that are written for sources; an example is a record. It warns of what it cuts."""
-        fields = {field: columns.pop(f"{field}_column", None) for field in (*cls.source, cls.target)}
-        if columns:
-            raise TinylmError(f"records of {', '.join(fields)} have no {', '.join(columns)}")
-        records = open_records(data, fields, optional=cls.optional, deduplicate=False, progress=progress)
-        for message in records.omissions.messages():
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        records = cls.open_other(data, progress, **columns)
         written = answer_sources(lm, cls.name, list(records), {})
         scores = cls.measure(written, list(records.column(cls.target)), list(records))
         return replace(scores, examples=records.fingerprint())
-
-    def read_data(self) -> None:
-        self.records = read_records(self.settings, (*self.source, self.target), self.optional, self.progress)
-        for line in self.records.summary().splitlines():
-            self.notify(line)
-        share = self.settings.validation
-        parts = self.records.split(share, stratify=None) if share else (self.records,)
-        self.train, self.held_out = parts[0], parts[1] if share else None
-
-    @property
-    def fingerprint(self) -> str:
-        return self.records.fingerprint()
 
     @cached_property
     def conditional(self) -> bool:
@@ -144,10 +125,9 @@ class PairKind(TaskKind):
         self.format = PairFormat(tokenizer, self.chosen_prompt, self.conditional, settings.context, self.end)
         self.longest = 0  # target, in tokens
         train = self._examples(self.train, "to learn from")
-        held_out = None if self.held_out is None else self._examples(self.held_out, "held out")
         return TeacherForcing(
             train,
-            held_out,
+            self._examples(self.validation, "held out"),
             batch_size=settings.batch_size,
             seed=settings.seed,
             label_smoothing=settings.label_smoothing,
@@ -207,17 +187,17 @@ class PairKind(TaskKind):
         return write_targets(model, self.format, texts, max_tokens=self.longest, config=config)
 
     def _measure(self, model: Any) -> dict[str, float]:
-        if not self.held_out or not self.settings.written:
+        if not self.validation or not self.settings.written:
             return {}
-        chosen = self.held_out[: self.settings.written]
+        chosen = self.validation[: self.settings.written]
         return self.measure(self._write(model, chosen), list(chosen.column(self.target)), list(chosen)).result()
 
     def describe(self, tokenizer: Tokenizer) -> str:
-        held_out = f", {len(self.held_out):,} held out" if self.held_out else ""
+        held_out = f", {len(self.validation):,} held out" if self.validation else ""
         return f"{self.records.name}, {len(self.train):,} pairs{held_out}, tokens of {tokenizer.vocab_size} kinds"
 
     def sample(self, model: Any, tokenizer: Tokenizer) -> str:
-        chosen = (self.held_out or self.train)[:SAMPLES]
+        chosen = (self.validation or self.train)[:SAMPLES]
         lines = []
         for record, written in zip(chosen, self._write(model, chosen), strict=True):
             lines += [record[self.source[0]], f"  -> {written}", f"  ({self.texts(record[self.target])[0]})"]

@@ -11,6 +11,7 @@ from tinylm.metrics import Scores, answers
 from tinylm.text import Tokenizer
 
 from .pairs import PairKind, PairSettings
+from .records import columns_of
 
 __all__ = ["Questions", "QuestionsSettings"]
 
@@ -34,6 +35,7 @@ class Questions(PairKind):
     source = ("question", "context")
     optional = ("context",)
     target = "answers"
+    columns = columns_of(*source, target)
 
     @classmethod
     def prompt(cls, fields: Sequence[str], *, conditional: bool) -> str:

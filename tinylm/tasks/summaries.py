@@ -14,6 +14,7 @@ from tinylm.metrics import Figures, Scores, rouge, unicode_words
 from tinylm.text import Tokenizer
 
 from .pairs import PairKind, PairSettings
+from .records import columns_of
 
 __all__ = ["Summaries", "SummariesSettings"]
 
@@ -48,6 +49,7 @@ class Summaries(PairKind):
     sample_title = "how it sums up what is held out, and (how people did)"
     source = ("text",)
     target = "summary"
+    columns = columns_of(*source, target)
 
     @classmethod
     def prompt(cls, fields: Sequence[str], *, conditional: bool) -> str:

@@ -13,6 +13,7 @@ from tinylm.metrics import Scores, bleu, chrf
 from tinylm.text import Tokenizer
 
 from .pairs import PairKind, PairSettings
+from .records import columns_of
 
 __all__ = ["Translation", "TranslationSettings", "tokenization_for"]
 
@@ -35,6 +36,7 @@ class Translation(PairKind):
     sample_title = "how it translates what is held out, and (how people did)"
     source = ("source",)
     target = "target"
+    columns = columns_of(*source, target)
 
     @classmethod
     def prompt(cls, fields: Sequence[str], *, conditional: bool) -> str:

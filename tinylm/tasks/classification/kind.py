@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,28 +11,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinylm.data import Corpus, Progress
-from tinylm.data.records import Records, open_records
+from tinylm.data.records import Records
 from tinylm.errors import TinylmError
 from tinylm.inference import BeamGenerator, class_probabilities, encode_text
 from tinylm.metrics import Scores, classification, multilabel
 from tinylm.models.heads import MULTI_LABEL, SINGLE_LABEL
 from tinylm.text import Tokenizer, find_special
 
-from ..kind import Paths, TaskKind
-from ..settings import RECURRENT, TrainSettings, check_choice
+from ..kind import Paths
+from ..records import EncoderSettings, RecordKind
+from ..settings import RECURRENT, check_choice
 from ..tokenizers import build_tokenizer
 from .task import Examples, LabelTask
 
 __all__ = ["Classification", "ClassificationSettings"]
 
-COLUMNS = {"text": "text", "text_pair": "pair", "label": "label"}  # fields, and what their columns are called
-SPLIT_SEED = 0  # of what is held out: the same whatever the seed of a run, so that runs compare
 RECURRENT_PRESET = {"layers": 1, "learning_rate": 3e-3, "weight_decay": 0.01, "tie_embeddings": False}
 SHOWN = 12  # labels of a confusion matrix that people look at
 
 
 @dataclass(frozen=True)
-class ClassificationSettings(TrainSettings):
+class ClassificationSettings(EncoderSettings):
     """The settings of classification."""
 
     models: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "llama", "gpt_neox", *RECURRENT)
@@ -42,30 +40,16 @@ class ClassificationSettings(TrainSettings):
     text_column: str = ""  # the column of the text; guessed where empty, as the next two are
     label_column: str = ""
     pair_column: str = ""  # of a second text, where examples are pairs
-    header: tuple[str, ...] = ()  # names of the columns of tables that do not begin with them
     label_separator: str = ""  # between the labels of one text, where it may have several: "|"
     class_weights: str = "none"  # balanced: all labels count alike in the loss, however many examples they have
-    deduplicate: bool = True
-    model: str = "bert"
-    tokenizer: str = "wordpiece"
-    context: int = 128
-    layers: int = 2
-    dropout: float = 0.1
     steps: int = 500
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 3e-5
-    warmup: float = 0.1
-    beta2: float = 0.999
-    validate_every: int = 100
-    checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("class_weights", self.class_weights, ("none", "balanced"))
 
 
-class Classification(TaskKind):
+class Classification(RecordKind):
     """Classification of texts, or of pairs of texts, by one label each or by several."""
 
     name = "classification"
@@ -76,15 +60,13 @@ class Classification(TaskKind):
     head = "classification"
     metric = "f1_macro"
     sample_title = "what it says of what is held out"
+    columns = MappingProxyType({"text": "text_column", "text_pair": "pair_column", "label": "label_column"})
+    optional = ("text_pair",)
     settings: ClassificationSettings
 
     def read_data(self) -> None:
+        super().read_data()
         settings = self.settings
-        if not settings.data:
-            raise TinylmError("classification takes data: a table of texts and labels, or a folder for each label")
-        self.records = self._open()
-        for line in self.records.summary().splitlines():
-            self.notify(line)
         found = [self._label_of(record) for record in self.records]
         self.several = any(isinstance(label, list) for label in found)
         self.names = sorted({name for label in found for name in _as_list(label)})
@@ -92,36 +74,12 @@ class Classification(TaskKind):
             raise TinylmError(f"{self.records.name}: nothing to tell apart: the labels are {self.names}")
         if self.several and (settings.class_weights != "none" or settings.label_smoothing):
             raise TinylmError("class_weights and label_smoothing are for texts with one label each")
-        self.train, self.validation = self._split(self.records)
-
-    def _open(self) -> Records:
-        settings = self.settings
-        return open_records(
-            settings.data,
-            {field: getattr(settings, f"{name}_column") or None for field, name in COLUMNS.items()},
-            optional=() if settings.pair_column else ("text_pair",),
-            header=settings.header or None,
-            strict=settings.strict,
-            deduplicate=settings.deduplicate,
-            progress=self.progress,
-        )
 
     def _label_of(self, record: Mapping[str, Any]) -> str | list[str]:
         label, separator = record["label"], self.settings.label_separator
         if separator and isinstance(label, str):
             return [part.strip() for part in label.split(separator) if part.strip()]
         return label
-
-    def _split(self, records: Records) -> tuple[Records, Records]:
-        share = self.settings.validation
-        if not share:
-            return records, records.select(slice(0, 0))
-        train, validation = records.split(share, seed=SPLIT_SEED)
-        return train, validation
-
-    @property
-    def fingerprint(self) -> str:
-        return self.records.fingerprint()
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learnt from the texts to train on."""
@@ -173,13 +131,7 @@ class Classification(TaskKind):
         cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The scores of labels; an example is a text."""
-        fields = {field: columns.pop(f"{name}_column", None) for field, name in COLUMNS.items()}
-        if columns:
-            raise TinylmError(f"texts with labels have no {', '.join(columns)}")
-        optional = () if fields["text_pair"] else ("text_pair",)
-        records = open_records(data, fields, optional=optional, deduplicate=False, progress=progress)
-        for message in records.omissions.messages():
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        records = cls.open_other(data, progress, **columns)
         model = lm.model
         rows = [encode_text(lm.tokenizer, r["text"], r.get("text_pair"), model.context) for r in records]
         several = model.config.problem_type == MULTI_LABEL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,15 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinylm.data import Corpus, Progress
-from tinylm.data.records import Records, open_records
+from tinylm.data.records import Records
 from tinylm.errors import TinylmError
 from tinylm.inference import BeamGenerator, answer_from_context, question_windows
 from tinylm.metrics import Scores, answers
 from tinylm.text import Tokenizer, Window, find_special
 
 from ..kind import Paths
-from ..records import RecordKind
-from ..settings import INFINITY, TrainSettings, check_range
+from ..records import EncoderSettings, RecordKind, columns_of
+from ..settings import INFINITY, check_range
 from ..tokenizers import build_tokenizer
 from .task import ReadingTask, mark_answers
 
@@ -30,7 +29,7 @@ SAMPLES = 3  # held-out questions that people see the answers to
 
 
 @dataclass(frozen=True)
-class ReadingSettings(TrainSettings):
+class ReadingSettings(EncoderSettings):
     """The settings of reading."""
 
     models: ClassVar[tuple[str, ...]] = ("bert",)
@@ -40,22 +39,8 @@ class ReadingSettings(TrainSettings):
     context_column: str = ""
     answers_column: str = ""
     starts_column: str = ""  # where in the context the answers begin; else at the first place where they stand
-    header: tuple[str, ...] = ()  # names of the columns of tables that do not begin with them
-    deduplicate: bool = True
     measured: int = 500  # held-out questions that are answered and measured at each validation
-    model: str = "bert"
-    tokenizer: str = "wordpiece"
-    context: int = 128
-    layers: int = 2
-    dropout: float = 0.1
     steps: int = 1000
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 3e-5
-    warmup: float = 0.1
-    beta2: float = 0.999
-    validate_every: int = 100
-    checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,14 +56,7 @@ class Reading(RecordKind):
     head = "spans"
     metric = "f1"
     sample_title = "what it answers to questions that are held out"
-    columns = MappingProxyType(
-        {
-            "question": "question_column",
-            "context": "context_column",
-            "answers": "answers_column",
-            "starts": "starts_column",
-        }
-    )
+    columns = columns_of("question", "context", "answers", "starts")
     optional = ("starts",)
     settings: ReadingSettings
 
@@ -154,12 +132,7 @@ class Reading(RecordKind):
         cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The scores of answers that are marked; an example is a question."""
-        fields = {field: columns.pop(name, None) for field, name in cls.columns.items()}
-        if columns:
-            raise TinylmError(f"questions and contexts have no {', '.join(columns)}")
-        records = open_records(data, fields, optional=cls.optional, deduplicate=False, progress=progress)
-        for message in records.omissions.messages():
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        records = cls.open_other(data, progress, **columns)
         known = {"max_tokens": lm.task.get("context"), "may_be_none": lm.task.get("may_be_none", False)}
         found = [answer_from_context(lm.model, lm.tokenizer, r["question"], r["context"], **known) for r in records]
         texts = [spans[0].text if spans else "" for spans in found]
