@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chat_templates import FORMATS, TOKENS
 
 import tinylm
 from tinylm.cli import main
-from tinylm.errors import TinylmError
+from tinylm.errors import FileFormatError, TinylmError
 from tinylm.inference import ChatTemplate, PlainTemplate, answered_spans, conversation_ids
 from tinylm.inference.chat import DEFAULT_TEMPLATE
 from tinylm.text import load_tokenizer, train_bpe, train_unigram
@@ -101,4 +103,74 @@ def test_conversations_that_do_not_fit_are_cut_or_left_out_and_counted(tmp_path:
     said: list[str] = []
     settings = {**TINY, "context": 24, "steps": 1, "validation": 0.3}
     tinylm.train(data, task="dialogue", out=tmp_path / "run", notify=said.append, **settings)
-    assert any(line.startswith("cut ") and "conversations to learn from to a context of 24" in line for line in said)
+    assert any(line.startswith("to learn from: cut ") and "conversations to a context of 24" in line for line in said)
+
+
+# Refuses conversations that do not begin with the user.
+STRICT_TEMPLATE = (
+    "{% if messages[0].role != 'user' %}{{ raise_exception('the user begins') }}{% endif %}"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+@pytest.fixture
+def strict_model(tmp_path: Path) -> Path:
+    """A model whose template refuses some conversations."""
+    data = write_talks(tmp_path / "talks.jsonl")
+    run = tinylm.train(data, task="dialogue", out=tmp_path / "run", steps=1, validation=0.3, **TINY)
+    tokenizer = load_tokenizer(run.best)
+    tokenizer.config = dataclasses.replace(tokenizer.config, chat_template=STRICT_TEMPLATE)
+    tokenizer.save(run.best)
+    return run.best
+
+
+def test_conversations_that_cannot_be_used_are_counted_and_named_by_line_unless_it_is_strict(
+    strict_model: Path, tmp_path: Path
+) -> None:
+    good = write_talks(tmp_path / "good.jsonl").read_text(encoding="utf-8").splitlines()
+    hello = {"messages": [{"role": "system", "content": "Be brief."}, *TALK]}
+    data = tmp_path / "mixed.jsonl"
+    keyed = [line.replace("conversations", "messages") for line in good]
+    data.write_text("\n".join([*keyed[:4], json.dumps(hello), "no JSON", *keyed[4:]]), encoding="utf-8")
+    said: list[str] = []
+    settings = {"init": strict_model, "context": 96, "steps": 1, "validation": 0.0, "task": "dialogue"}
+    tinylm.train(data, out=tmp_path / "second", notify=said.append, **settings)
+    assert any("skipped 1 of 11 records: first at" in line and "mixed.jsonl:6" in line for line in said)
+    refused = [line for line in said if "the user begins" in line]
+    assert len(refused) == 1
+    assert refused[0].startswith(f"to learn from: skipped 1 of 10 records: first at {data}:5: ")
+    assert any("mixed.jsonl, 9 conversations," in line for line in said)
+    with pytest.raises(FileFormatError, match=r"mixed\.jsonl:6"):
+        tinylm.train(data, out=tmp_path / "third", strict=True, **settings)
+    data.write_text("\n".join([*keyed[:4], json.dumps(hello)]), encoding="utf-8")
+    with pytest.raises(FileFormatError, match=r"mixed\.jsonl:5: .*the user begins"):
+        tinylm.train(data, out=tmp_path / "fourth", strict=True, **settings)
+    data.write_text(json.dumps(hello), encoding="utf-8")
+    with pytest.raises(FileFormatError, match=r"mixed\.jsonl:1: .*the user begins"):
+        tinylm.train(data, out=tmp_path / "fifth", **settings)
+
+
+def test_what_the_assistant_writes_is_measured_conversation_by_conversation(strict_model: Path, tmp_path: Path) -> None:
+    data = write_talks(tmp_path / "talks.jsonl")
+    lm = tinylm.load(strict_model)
+    scores = lm.measure(data)
+    assert len(scores) == 9
+    nats, count = 0.0, 0
+    for line in data.read_text(encoding="utf-8").splitlines():
+        pairs = [(m["from"] == "gpt", m["value"]) for m in json.loads(line)["conversations"]]
+        ids = [lm.tokenizer.encode(f"{('user', 'assistant')[gpt]}: {text}<|endoftext|>\n") for gpt, text in pairs]
+        whole = np.concatenate(ids)
+        p = lm.logits(whole[None])[0]
+        p = p - np.log(np.exp(p).sum(axis=-1, keepdims=True))
+        spans = answered_spans(
+            lm.chat_template, [{"role": ("user", "assistant")[gpt], "content": t} for gpt, t in pairs]
+        )
+        _, answered = conversation_ids(lm.tokenizer, spans)
+        at = np.flatnonzero(answered)
+        nats -= p[at - 1, whole[at]].sum()
+        count += len(at)
+    assert scores.result()["loss"] == pytest.approx(nats / count, rel=1e-5)
+    assert {"perplexity", "accuracy", "bits_per_byte"} <= scores.intervals(resamples=20).keys()
+    with pytest.raises(TinylmError, match="only a messages_column"):
+        lm.measure(data, text_column="text")

@@ -50,6 +50,25 @@ def test_a_run_may_begin_with_it(run, tmp_path: Path) -> None:
     assert again.best_metrics()["val_loss"] == pytest.approx(run.best_metrics()["val_loss"], rel=1e-5)
 
 
+def test_another_text_is_measured_window_by_window(run, tmp_path: Path) -> None:
+    lm = tinylm.load(run.best)
+    assert lm.task == {"name": "spans", "context": SMALL["context"], "left_out": 0.15, "span_length": 3.0}
+    (tmp_path / "other.txt").write_text(TEXT[:900], encoding="utf-8")
+    scores = lm.measure(tmp_path / "other.txt")
+    ids = lm.tokenizer.encode(TEXT[:900])
+    split, _ = CorpusTokens(ids.astype(np.uint16), lm.tokenizer.byte_lengths()).split(0.0)
+    task = SpanCorruption([Source("", split, split)], lm.tokenizer, batch_size=1, context=SMALL["context"])
+    whole = range((len(ids) - 1) // SMALL["context"])
+    windows = np.stack([ids[n * SMALL["context"] :][: SMALL["context"]] for n in whole])
+    corrupted = task.corrupt(windows, seed=0, step=0, first_row=0)
+    assert len(scores) == len(windows)
+    assert scores.result()["loss"] == pytest.approx(task.loss(lm.model, corrupted).item(), rel=1e-5)
+    assert {"loss", "perplexity", "accuracy"} <= scores.intervals(resamples=20).keys()
+    (tmp_path / "short.txt").write_text("the", encoding="utf-8")
+    with pytest.raises(TinylmError, match="to be measured it takes"):
+        lm.measure(tmp_path / "short.txt")
+
+
 def test_rows_are_the_same_in_slices_and_spans_return_in_their_places() -> None:
     tokenizer = with_sentinels(train_unigram([TEXT], 300), 5)
     ids = tokenizer.encode(TEXT).astype(np.uint16)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinylm.errors import TinylmError
 
-__all__ = ["add_settings_options", "read_settings", "repeat_options"]
+__all__ = ["add_column_options", "add_settings_options", "read_columns", "read_settings", "repeat_options"]
 
 # What columns of records may hold.
 COLUMNS = ("text", "label", "pair", "source", "target", "summary", "question", "context", "answers", "messages")
@@ -21,8 +21,7 @@ NAMED: tuple[str, ...] = (
 def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
     parser.add_argument("data", nargs="*", metavar="DATA", help="files, folders, quoted patterns ('data/**/*.jsonl')")
-    for field in COLUMNS:
-        parser.add_argument(f"--{field}-column", metavar="NAME", help=f"the field or column that is the {field}")
+    add_column_options(parser)
     parser.add_argument(
         "--weights", metavar="W,W,...", help="a number for each of DATA: how often a row of a batch is of it"
     )
@@ -55,6 +54,18 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="assignments", help="one setting; repeatable"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of everything random; 0 unless given")
+
+
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    """Declare those that say where the fields of records are, which are guessed unless given."""
+    for field in COLUMNS:
+        parser.add_argument(f"--{field}-column", metavar="NAME", help=f"the field or column that is the {field}")
+
+
+def read_columns(options: argparse.Namespace) -> dict[str, str]:
+    """The columns that the user has named."""
+    named = {f"{field}_column": getattr(options, f"{field}_column") for field in COLUMNS}
+    return {name: column for name, column in named.items() if column is not None}
 
 
 def repeat_options(options: argparse.Namespace) -> list[str]:

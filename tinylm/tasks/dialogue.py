@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import operator
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from tinylm.data import Corpus, Records
+import numpy as np
+
+import tinylm_kernels as K
+from tinylm.autograd import no_grad
+from tinylm.data import IGNORE, Corpus, Omissions, Progress, Records, open_records
 from tinylm.errors import TinylmError
-from tinylm.inference import Sampler, answered_spans, conversation_ids, generate
-from tinylm.inference.chat import DEFAULT_TEMPLATE, ChatTemplate
+from tinylm.inference import BeamGenerator, Sampler, answered_spans, conversation_ids, generate
+from tinylm.inference.chat import DEFAULT_TEMPLATE, find_template
+from tinylm.inference.chat.template import Template
+from tinylm.metrics import Scores, language
+from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
-from .kind import TaskKind
-from .pairs import read_records
+from .kind import Paths
+from .records import RecordKind
 from .settings import TrainSettings
-from .teacher_forcing import Examples, TeacherForcing, continued, examples_of
+from .teacher_forcing import TeacherForcing, continued, examples_of
 from .tokenizers import build_tokenizer
 
 __all__ = ["Dialogue", "DialogueSettings"]
 
 SAMPLES, SAMPLE_TOKENS = 3, 60
+Encoded = tuple[np.ndarray, np.ndarray]  # what a model reads, and what it predicts where the assistant writes, (n,)
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,7 @@ class DialogueSettings(TrainSettings):
 
     task: str = "dialogue"
     messages_column: str = ""  # the column of the conversations; guessed where empty
+    header: tuple[str, ...] = ()  # names of the columns of tables that do not begin with them
     tokenizer: str = "bpe"
     context: int = 128
     batch_size: int = 16
@@ -48,7 +60,7 @@ class DialogueSettings(TrainSettings):
             raise TinylmError(f"tokenizer is {self.tokenizer!r}, without a token that ends a text: take bpe or unigram")
 
 
-class Dialogue(TaskKind):
+class Dialogue(RecordKind):
     """Dialogue. The loss counts on what the assistant writes."""
 
     name = "dialogue"
@@ -56,19 +68,8 @@ class Dialogue(TaskKind):
     presets = MappingProxyType({"default": {}})
     head = "language"
     sample_title = "how it answers what is held out"
+    columns = MappingProxyType({"messages": "messages_column"})
     settings: DialogueSettings
-
-    def read_data(self) -> None:
-        self.records = read_records(self.settings, ("messages",), progress=self.progress)
-        for line in self.records.summary().splitlines():
-            self.notify(line)
-        share = self.settings.validation
-        parts = self.records.split(share, stratify=None) if share else (self.records,)
-        self.train, self.held_out = parts[0], parts[1] if share else None
-
-    @property
-    def fingerprint(self) -> str:
-        return self.records.fingerprint()
 
     def learn_tokenizer(self) -> Tokenizer:
         texts = [
@@ -91,36 +92,41 @@ class Dialogue(TaskKind):
         return tokenizer
 
     def load(self, tokenizer: Tokenizer) -> TeacherForcing:
-        self.template = ChatTemplate(tokenizer.config.chat_template or "", tokenizer.config.tokens)
+        self.template = find_template(tokenizer)
+        self.train, train = self._encode(self.train, tokenizer, "to learn from")
+        self.validation, validation = self._encode(self.validation, tokenizer, "held out")
         settings = self.settings
         return TeacherForcing(
-            self._examples(self.train, tokenizer, "to learn from"),
-            None if self.held_out is None else self._examples(self.held_out, tokenizer, "held out"),
+            examples_of(train, conditional=False, padding=0),
+            examples_of(validation, conditional=False, padding=0),
             batch_size=settings.batch_size,
             seed=settings.seed,
             label_smoothing=settings.label_smoothing,
         )
 
-    def _examples(self, records: Records, tokenizer: Tokenizer, what: str) -> Examples:
-        """The conversations in ids. What had to be cut or left out is told."""
-        found, cut, empty = [], 0, 0
-        for number, record in enumerate(records, 1):
-            try:
-                ids, answered = conversation_ids(tokenizer, answered_spans(self.template, record["messages"]))
-            except TinylmError as error:
-                raise TinylmError(f"conversation {number} {what}: {error}") from None
-            cut += len(ids) > self.settings.context + 1
-            ids, answered = ids[: self.settings.context + 1], answered[: self.settings.context + 1]
-            if answered[1:].any():
-                found.append(continued(ids, answered))
-            else:
-                empty += 1
-        limit = f"a context of {self.settings.context} tokens"
-        if cut:
-            self.notify(f"cut {cut:,} of {len(records):,} conversations {what} to {limit}")
-        if empty:
-            self.notify(f"left out {empty:,} conversations {what}: no answer begins within {limit}")
-        return examples_of(found, conditional=False, padding=0)
+    def _encode(self, records: Records, tokenizer: Tokenizer, what: str) -> tuple[Records, list[Encoded]]:
+        """The conversations that can be used, and these in ids. What had to be cut or left out is told."""
+        settings = self.settings
+        kept, encoded, told = encode_conversations(
+            records, tokenizer, self.template, settings.context, strict=settings.strict
+        )
+        for message in told:
+            self.notify(f"{what}: {message}")
+        return records.select(kept), encoded
+
+    @classmethod
+    def measure_model(
+        cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
+        """The loss of what the assistant writes and what follows from it; an example is a conversation."""
+        fields = {field: columns.pop(name, None) for field, name in cls.columns.items()}
+        if columns:
+            raise TinylmError(f"conversations have no {', '.join(columns)}, only a messages_column")
+        records = open_records(data, fields, deduplicate=False, progress=progress)
+        _, encoded, told = encode_conversations(records, lm.tokenizer, find_template(lm.tokenizer), lm.model.context)
+        for message in (*records.omissions.messages(), *told):
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        return measure_conversations(lm.model, encoded, lm.tokenizer.byte_lengths())
 
     def model_settings(self, tokenizer: Tokenizer) -> dict[str, Any]:
         new = {"bos_token_id": None, "eos_token_id": tokenizer.end_of_text}
@@ -130,14 +136,14 @@ class Dialogue(TaskKind):
     def _asked(self) -> list[Sequence[Mapping[str, str]]]:
         """The beginnings of some conversations, up to where the assistant answers first."""
         asked: list[Sequence[Mapping[str, str]]] = []
-        for record in (self.held_out or self.train)[: 10 * SAMPLES]:
+        for record in (self.validation or self.train)[: 10 * SAMPLES]:
             first = next(at for at, message in enumerate(record["messages"]) if message["role"] == "assistant")
             if first and len(asked) < SAMPLES:
                 asked.append(record["messages"][:first])
         return asked
 
     def describe(self, tokenizer: Tokenizer) -> str:
-        held_out = f", {len(self.held_out):,} held out" if self.held_out else ""
+        held_out = f", {len(self.validation):,} held out" if self.validation else ""
         return (
             f"{self.records.name}, {len(self.train):,} conversations{held_out}, {tokenizer.vocab_size} kinds of token"
         )
@@ -158,3 +164,52 @@ class Dialogue(TaskKind):
 
     def next_steps(self, best: Path) -> list[tuple[str, str]]:
         return [(f"tinylm chat {best}", "talk to it")]
+
+
+def encode_conversations(
+    records: Records, tokenizer: Tokenizer, template: Template, context: int | None, *, strict: bool = False
+) -> tuple[list[int], list[Encoded], list[str]]:
+    """The numbers of the conversations that can be used, what a model reads and predicts of each, and what to tell.
+
+    context: tokens that it looks at; what is longer is cut at its end. A conversation that the template refuses is
+    counted and named, or where strict raises FileFormatError; so do all where none is left.
+    """
+    kept, encoded, cut, empty = [], [], 0, 0
+    refused = Omissions(records=len(records))
+    for number, record in enumerate(records):
+        try:
+            ids, answered = conversation_ids(tokenizer, answered_spans(template, record["messages"]))
+        except TinylmError as error:
+            refused.skip(records.refuse(number, str(error)))
+            if strict:
+                raise refused.named[-1] from None
+            continue
+        most = len(ids) if context is None else context + 1
+        cut += len(ids) > most
+        if answered[1:most].any():
+            kept.append(number)
+            encoded.append(continued(ids[:most], answered[:most]))
+        else:
+            empty += 1
+    if refused.first and not kept:
+        raise refused.first
+    told, limit = refused.messages(), f"a context of {context} tokens"
+    if cut:
+        told.append(f"cut {cut:,} of {len(records):,} conversations to {limit}")
+    if empty:
+        told.append(f"left out {empty:,} conversations: no answer begins within {limit}")
+    return kept, encoded, told
+
+
+def measure_conversations(model: CausalLanguageModel, encoded: Sequence[Encoded], byte_lengths: np.ndarray) -> Scores:
+    """A row for each conversation, of the tokens that the assistant writes."""
+    found, examples = [], hashlib.blake2b(digest_size=16)
+    for ids, targets in encoded:
+        with no_grad():
+            logits = model(ids[None]).data[0]
+        counted = targets != IGNORE
+        n_bytes = byte_lengths[np.where(counted, targets, 0)]
+        losses, correct = K.cross_entropy(logits, targets), logits.argmax(axis=-1) == targets
+        found.append(language(*(row[None] for row in (losses, correct, counted, n_bytes))))
+        examples.update(ids.tobytes() + targets.tobytes())
+    return replace(reduce(operator.add, found), examples=examples.hexdigest())

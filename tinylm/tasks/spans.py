@@ -5,8 +5,10 @@ Source: Raffel et al. 2020, arXiv:1910.10683, section 3.1.4.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,15 +16,17 @@ import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
-from tinylm.data import IGNORE, LanguageModelBatches, TokenSplit, corrupted_batch
+from tinylm.data import IGNORE, LanguageModelBatches, Progress, TokenSplit, corrupted_batch
 from tinylm.errors import TinylmError
-from tinylm.inference import generate
-from tinylm.metrics import LanguageMetrics
+from tinylm.inference import BeamGenerator, generate
+from tinylm.metrics import Scores, language
 from tinylm.models import EncoderDecoder
 from tinylm.text import PipelineTokenizer, Tokenizer, find_special, with_sentinels
 
+from .kind import Paths
+from .language_modelling import EVALUATION_CONTEXT
 from .settings import INFINITY, check_range
-from .text import Source, TextKind, TextSettings, draw_batches
+from .text import Source, TextKind, TextSettings, draw_batches, read_split
 
 __all__ = ["SpanCorruption", "Spans", "SpansSettings", "sentinel_ids"]
 
@@ -115,14 +119,15 @@ class SpanCorruption:
 
     def evaluate(self, model: EncoderDecoder) -> dict[str, float]:
         """Loss, perplexity and accuracy over the targets of all whole windows that are held out."""
-        metrics = LanguageMetrics()
-        for source in self.sources:
-            if len(source.validation) > self.context:
-                self._measure(model, source.validation, metrics)
-        names = ("loss", "perplexity", "accuracy") if metrics.tokens else ()
-        return {name: metrics.result()[name] for name in names}
+        held_out = [source.validation for source in self.sources if len(source.validation) > self.context]
+        if not held_out:
+            return {}
+        result = reduce(operator.add, (self.measure(model, split) for split in held_out)).result()
+        return {name: result[name] for name in ("loss", "perplexity", "accuracy")}
 
-    def _measure(self, model: EncoderDecoder, split: TokenSplit, metrics: LanguageMetrics) -> None:
+    def measure(self, model: EncoderDecoder, split: TokenSplit) -> Scores:
+        """A row for each whole window: what is left at the end of the split is no window."""
+        found = []
         batches = LanguageModelBatches(split, batch_size=VALIDATION_ROWS, context=self.context, seed=0)
         for number, (windows, following) in enumerate(batches.validation_batches()):
             whole = windows[(following != IGNORE).all(axis=1)]
@@ -130,9 +135,11 @@ class SpanCorruption:
                 ids, mask, targets = self.corrupt(whole, seed=0, step=0, first_row=number * VALIDATION_ROWS)
                 with no_grad():
                     logits = model(ids, model.shifted(targets), mask).data
-                flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
-                losses = K.cross_entropy(flat, wanted)
-                metrics.add(losses, flat.argmax(axis=-1) == wanted, wanted != IGNORE)
+                losses = K.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+                correct = logits.argmax(axis=-1) == targets
+                no_bytes = np.zeros(targets.shape)  # sentinels are no text
+                found.append(language(losses.reshape(targets.shape), correct, targets != IGNORE, no_bytes))
+        return reduce(operator.add, found)
 
 
 class Spans(TextKind):
@@ -166,6 +173,26 @@ class Spans(TextKind):
         pad = find_special(tokenizer, "pad_token")
         new = {"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": tokenizer.end_of_text}
         return new if self.init is None else {}
+
+    def use(self) -> dict[str, Any]:
+        settings = self.settings
+        return {
+            "context": settings.context,
+            "left_out": settings.left_out,
+            "span_length": settings.span_length,
+        }
+
+    @classmethod
+    def measure_model(
+        cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
+        """The loss of what is left out and what follows from it; an example is a window as in training."""
+        split, name = read_split(data, lm.tokenizer, columns, progress)
+        how = {"context": EVALUATION_CONTEXT, **{key: value for key, value in lm.task.items() if key != "name"}}
+        if len(split) <= how["context"]:
+            raise TinylmError(f"a text of {len(split):,} tokens; to be measured it takes {how['context'] + 1:,}")
+        task = SpanCorruption([Source("", split, split)], lm.tokenizer, batch_size=1, **how)
+        return replace(task.measure(lm.model, split), examples=f"{name} as {how}")
 
     def sample(self, model: EncoderDecoder, tokenizer: Tokenizer) -> str:
         """The beginning of what is held out, without some of it, what is missing, and what the model says it is."""

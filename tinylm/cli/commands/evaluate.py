@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tinylm.errors import TinylmError
 from tinylm.extras import check_folder
 
+from ..settings_options import add_column_options, read_columns
+
 if TYPE_CHECKING:
     from tinylm.evaluation import Evaluation
 
@@ -34,9 +36,7 @@ def add_to(commands: Any) -> None:
         metavar="MODEL... DATA...",
         help="models (folders, .gguf and .npz files, owner/name), and then files, folders or quoted patterns",
     )
-    parser.add_argument("--text-column", metavar="NAME", help="the field or column that is the text")
-    parser.add_argument("--label-column", metavar="NAME", help="of classification; guessed unless given")
-    parser.add_argument("--pair-column", metavar="NAME", help="of the second text, where classification is of pairs")
+    add_column_options(parser)
     parser.add_argument("--json", metavar="FILE", help="write all figures to a file, or with - print them as JSON")
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="how often examples are drawn anew")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws")
@@ -50,8 +50,7 @@ def run(options: argparse.Namespace) -> None:
     from ..progress import ReadingBar
 
     models, data = _models_and_data(options.paths)
-    named = {name: getattr(options, name) for name in ("text_column", "label_column", "pair_column")}
-    columns = {name: column for name, column in named.items() if column is not None}
+    columns = read_columns(options)
     if options.json not in (None, "-"):
         check_folder(options.json)
     with warnings.catch_warnings(record=True) as caught, closing(ReadingBar()) as bar:

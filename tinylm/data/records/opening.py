@@ -109,9 +109,10 @@ class _Builder:
 
     def _add(self, made: dict[str, Any] | Skipped, row: Row | Skipped, source: Source) -> None:
         self.omissions.records += 1
+        path = (row.path if isinstance(row, Row) else None) or source.paths[0]
+        line = row.line if path in source.paths else 0  # a file of its own is one record
         if isinstance(made, Skipped):
-            path = (row.path if isinstance(row, Row) else None) or source.paths[0]
-            error = FileFormatError(path, made.reason, line=None if path not in source.paths else made.line)
+            error = FileFormatError(path, made.reason, line=line or None)
             if self.strict:
                 raise error
             self.omissions.skip(error)
@@ -120,7 +121,7 @@ class _Builder:
         if self.repeats and self.repeats.seen(hashlib.blake2b(packed, digest_size=DIGEST_BYTES).digest()):
             self.omissions.repeated += 1
             return
-        self.store.add(packed)
+        self.store.add(packed, path, line)
 
     def finish(self) -> Records:
         if not len(self.store) or self.names is None:

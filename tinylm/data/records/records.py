@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import TinylmError
+from ...errors import FileFormatError, TinylmError
 from ..omissions import Omissions
 from ..statistics import LengthDistribution
 from .splitting import split_numbers
@@ -58,6 +58,11 @@ class Records(Sequence[dict[str, Any]]):
         if field not in self.fields:
             raise TinylmError(f"{self.name}: no field {field!r}; there are {', '.join(self.fields)}")
         return (record[field] for record in self)
+
+    def refuse(self, number: int, reason: str) -> FileFormatError:
+        """The error that says, with its file and line, why a record cannot be used."""
+        path, line = self._store.place(int(self._numbers[number]))
+        return FileFormatError(path, reason, line=line or None)
 
     def fingerprint(self) -> str:
         """What tells these records from any other."""

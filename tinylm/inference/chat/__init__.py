@@ -3,7 +3,7 @@
 from .conversation import Conversation
 from .generator import ChatGenerator
 from .learning import DEFAULT_TEMPLATE, answered_spans, conversation_ids
-from .plain import PlainTemplate
+from .plain import PlainTemplate, find_template
 from .template import ChatTemplate, Rendered
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Rendered",
     "answered_spans",
     "conversation_ids",
+    "find_template",
 ]

@@ -15,8 +15,8 @@ from ..reading import Reader
 from ..text_generator import TextGenerator, iterate_in_thread
 from ..writing import Stream
 from .conversation import Conversation
-from .plain import PlainTemplate
-from .template import ChatTemplate, Message, Template
+from .plain import find_template
+from .template import Message, Template
 
 __all__ = ["ChatGenerator"]
 
@@ -26,9 +26,8 @@ class ChatGenerator(TextGenerator):
 
     @cached_property
     def chat_template(self) -> Template:
-        """How conversations are written down: the model's own template, or where it has none, a `PlainTemplate`."""
-        config = self.tokenizer.config
-        return PlainTemplate() if config.chat_template is None else ChatTemplate(config.chat_template, config.tokens)
+        """How conversations are written down; see `find_template`."""
+        return find_template(self.tokenizer)
 
     def chat(self, messages: Iterable[Message], *, cancel: threading.Event | None = None, **settings: Any) -> str:
         """The answer to a conversation; the settings are those of `generate`."""

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tinylm.errors import TinylmError
+from tinylm.text import Tokenizer
 
-from .template import Message, check_messages
+from .template import ChatTemplate, Message, Template, check_messages
 
-__all__ = ["PlainTemplate"]
+__all__ = ["PlainTemplate", "find_template"]
 
 
 class PlainTemplate:
@@ -37,3 +38,9 @@ class PlainTemplate:
                 raise TinylmError("this model has no chat template: the content of a message must be a text")
             parts.append(f"{message['role'].capitalize()}:\n{message['content'].strip()}")
         return "\n\n".join([*parts, *(["Assistant:\n"] if add_generation_prompt else [])])
+
+
+def find_template(tokenizer: Tokenizer) -> Template:
+    """How conversations are written down for a model: by the template beside its tokenizer, or a `PlainTemplate`."""
+    config = tokenizer.config
+    return PlainTemplate() if config.chat_template is None else ChatTemplate(config.chat_template, config.tokens)
