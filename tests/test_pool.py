@@ -40,6 +40,17 @@ def test_an_array_gets_the_memory_of_one_that_has_died():
     assert third.flags.writeable
 
 
+def test_what_is_up_to_half_as_large_takes_the_smallest_block_that_fits():
+    pool = K.Pool()
+    large, small = pool.empty((1000, 1000)), pool.empty((900, 700))
+    there = {address(large): large.nbytes, address(small): small.nbytes}
+    del large, small
+    second, third = pool.empty((800, 700)), pool.empty((800, 700))
+    assert [there.get(address(array)) for array in (second, third)] == [900 * 700 * 4, 1000 * 1000 * 4]
+    del second, third
+    assert address(pool.empty((400, 700))) not in there  # less than half of either
+
+
 @pytest.mark.parametrize(
     "view", [lambda a: a[1:], lambda a: a.T[::2], lambda a: a.view(np.int32).reshape(-1), memoryview]
 )

@@ -60,7 +60,7 @@ def test_another_text_is_measured_window_by_window(run, tmp_path: Path) -> None:
     task = SpanCorruption([Source("", split, split)], lm.tokenizer, batch_size=1, context=SMALL["context"])
     whole = range((len(ids) - 1) // SMALL["context"])
     windows = np.stack([ids[n * SMALL["context"] :][: SMALL["context"]] for n in whole])
-    corrupted = task.corrupt(windows, seed=0, step=0, first_row=0)
+    corrupted = task.hide(windows, seed=0, step=0, first_row=0)
     assert len(scores) == len(windows)
     assert scores.result()["loss"] == pytest.approx(task.loss(lm.model, corrupted).item(), rel=1e-5)
     assert {"loss", "perplexity", "accuracy"} <= scores.intervals(resamples=20).keys()

@@ -28,7 +28,8 @@ SMALLEST = 1 << 16  # bytes; below, malloc is as fast and its memory is warm
 # Unless told otherwise, a forked process would write to the memory of its parent (Windows has no fork).
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 LARGE_PAGE = 1 << 21  # bytes, with most processors
-CLASSES = 8  # sizes of blocks in each octave: a block is at most an eighth larger than what is asked for
+CLASSES = 8  # sizes of blocks in each octave: a new block is at most an eighth larger than what is asked for
+SPARE = 2  # a free block may be so many times as large: batches of many lengths share blocks, and need half the memory
 
 
 class Pool:
@@ -49,14 +50,19 @@ class Pool:
         if size < SMALLEST:
             return np.empty(shape, dtype)
         capacity = _capacity(size)
-        try:
-            block = self._free[capacity].pop()
-        except IndexError:
-            block = _from_system(capacity)
+        block = self._find(capacity) or _from_system(capacity)
         array = np.ndarray(shape, dtype, block)  # views of it keep it alive, since its base is no array
         reference = weakref.ref(array, self._take_back)
         self._used[id(reference)] = reference, block
         return array
+
+    def _find(self, capacity: int) -> mmap.mmap | None:
+        """A free block: the smallest that is large enough and not more than SPARE times as large, if there is one."""
+        if blocks := self._free[capacity]:
+            return blocks.pop()
+        fitting = (size for size, free in self._free.items() if free and capacity < size <= SPARE * capacity)
+        size = min(fitting, default=0)
+        return self._free[size].pop() if size else None
 
     def _take_back(self, reference: weakref.ref[np.ndarray]) -> None:
         _, block = self._used.pop(id(reference))

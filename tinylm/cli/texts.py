@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tinylm.errors import FileFormatError
 
-__all__ = ["add_beams", "add_text_argument", "beams", "read_text", "told"]
+__all__ = ["add_beams", "add_writer", "beams", "read_text", "told"]
 
 
-def add_text_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare it."""
+def add_writer(commands: Any, name: str, run: Callable[[argparse.Namespace], None], **told: str) -> None:
+    """Declare a command by which a model writes from a text. told: its help and description."""
+    parser = commands.add_parser(name, **told)
+    parser.add_argument("model", metavar="MODEL", help="a model: a folder, or owner/name")
     parser.add_argument("text", metavar="TEXT|FILE", help="a text, a file of text, or - for what is piped in")
+    add_beams(parser)
+    parser.set_defaults(run=run)
 
 
 def add_beams(parser: argparse.ArgumentParser) -> None:

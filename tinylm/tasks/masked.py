@@ -5,10 +5,8 @@ Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -18,21 +16,21 @@ import regex
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor
-from tinylm.data import IGNORE, LanguageModelBatches, Progress, TokenSplit, mask_tokens
+from tinylm.data import IGNORE, Progress, mask_tokens
 from tinylm.inference import BeamGenerator, fill_masks, masked_logits
-from tinylm.metrics import Scores, language
+from tinylm.metrics import Scores
 from tinylm.models import Encoder
 from tinylm.text import PipelineTokenizer, Tokenizer, find_special, require_special
 
+from .hiding import HiddenTokens, window_settings
 from .kind import Paths
 from .settings import check_range
-from .text import Source, TextKind, TextSettings, draw_batches, read_split
+from .text import Source, TextKind, TextSettings, read_split
 
 __all__ = ["Masked", "MaskedLanguageModelling", "MaskedSettings", "begins_words"]
 
 Batch = tuple[np.ndarray, np.ndarray]  # inputs and targets, (B, T) each
 
-VALIDATION_ROWS = 32  # windows at a time
 SAMPLE_TOKENS = 32
 
 
@@ -57,10 +55,10 @@ class MaskedSettings(TextSettings):
         check_range("mask_rate", self.mask_rate, 1e-9, 1)
 
 
-class MaskedLanguageModelling:
-    """The task (see `tinylm.training.Task`): windows with special tokens around them, some tokens hidden.
+class MaskedLanguageModelling(HiddenTokens):
+    """Windows with special tokens around them, some tokens hidden.
 
-    Validation hides the same tokens each time, whatever the seed.
+    rate: the share of tokens that are to be predicted; whole_words: hide the tokens of a word together.
     """
 
     def __init__(
@@ -68,28 +66,15 @@ class MaskedLanguageModelling:
         sources: Sequence[Source],
         tokenizer: Tokenizer,
         *,
-        batch_size: int,
-        context: int,
-        seed: int = 0,
-        label_smoothing: float = 0.0,
         rate: float = 0.15,
         whole_words: bool = False,
+        **how: Any,
     ):
         self.tokenizer, self.mask_id = require_special(tokenizer, "mask_token")
-        self.sources, self.batch_size, self.seed = tuple(sources), batch_size, seed
-        self.label_smoothing, self.rate = label_smoothing, rate
-        self.room = context - len(self.tokenizer.surround(np.zeros(0, np.int32)).ids)
-        self._batches, _ = draw_batches(
-            sources, LanguageModelBatches, batch_size=batch_size, context=self.room, seed=seed
-        )
-        self._begins = begins_words(self.tokenizer) if whole_words else None
+        self.rate, self._begins = rate, begins_words(self.tokenizer) if whole_words else None
+        super().__init__(sources, special=len(self.tokenizer.surround(np.zeros(0, np.int32)).ids), **how)
 
-    def batch(self, step: int, rows: slice) -> Batch:
-        windows, _ = self._batches.train_batch(step, rows)
-        return self._hide(windows, seed=self.seed, step=step, first_row=rows.start or 0)
-
-    def _hide(self, windows: np.ndarray, **draw: int) -> Batch:
-        """Inputs and targets of windows of a text."""
+    def hide(self, windows: np.ndarray, *, seed: int, step: int, first_row: int) -> Batch:
         ids = np.array([self.tokenizer.surround(window).ids for window in windows])
         return mask_tokens(
             ids,
@@ -98,41 +83,26 @@ class MaskedLanguageModelling:
             special=np.isin(ids, self.tokenizer.special_ids),
             begins=None if self._begins is None else self._begins[ids],
             rate=self.rate,
-            **draw,
+            seed=seed,
+            step=step,
+            first_row=first_row,
         )
 
     def loss(self, model: Encoder, batch: Batch) -> Tensor:
         return model.loss(*batch, label_smoothing=self.label_smoothing)
 
-    def count(self, batch: Batch) -> int:
-        return int((batch[1] != IGNORE).sum())
-
     def tokens(self, batch: Batch) -> int:
         return batch[0].size
 
-    def evaluate(self, model: Encoder) -> dict[str, float]:
-        """Loss, perplexity and accuracy over the hidden tokens of all that is held out."""
-        held_out = [source.validation for source in self.sources if len(source.validation) > self.room]
-        if not held_out:
-            return {}
-        result = reduce(operator.add, (self.measure(model, split) for split in held_out)).result()
-        return {name: result[name] for name in ("loss", "perplexity", "accuracy")}
-
-    def measure(self, model: Encoder, split: TokenSplit) -> Scores:
-        """A row for each whole window: what is left at the end of the split is no window."""
-        found = []
-        batches = LanguageModelBatches(split, batch_size=VALIDATION_ROWS, context=self.room, seed=0)
-        for number, (windows, following) in enumerate(batches.validation_batches()):
-            whole = windows[(following != IGNORE).all(axis=1)]
-            if len(whole):
-                inputs, targets = self._hide(whole, seed=0, step=0, first_row=number * VALIDATION_ROWS)
-                places = np.flatnonzero(targets != IGNORE)
-                logits, wanted = masked_logits(model, inputs, places), targets.reshape(-1)[places]
-                losses, correct = np.zeros(targets.shape), np.zeros(targets.shape, bool)
-                losses.reshape(-1)[places] = K.cross_entropy(logits, wanted)
-                correct.reshape(-1)[places] = logits.argmax(axis=-1) == wanted
-                found.append(language(losses, correct, targets != IGNORE, np.zeros(targets.shape)))
-        return reduce(operator.add, found)
+    def judge(self, model: Encoder, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Logits are computed at the hidden places alone."""
+        inputs, targets = batch
+        places = np.flatnonzero(targets != IGNORE)
+        logits, wanted = masked_logits(model, inputs, places), targets.reshape(-1)[places]
+        losses, correct = np.zeros(targets.shape), np.zeros(targets.shape, bool)
+        losses.reshape(-1)[places] = K.cross_entropy(logits, wanted)
+        correct.reshape(-1)[places] = logits.argmax(axis=-1) == wanted
+        return losses, correct
 
 
 class Masked(TextKind):
@@ -150,12 +120,9 @@ class Masked(TextKind):
         return MaskedLanguageModelling(
             self.load_sources(tokenizer),
             tokenizer,
-            batch_size=settings.batch_size,
-            context=settings.context,
-            seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
             rate=settings.mask_rate,
             whole_words=settings.whole_words,
+            **window_settings(settings),
         )
 
     def model_settings(self, tokenizer: Tokenizer) -> dict[str, Any]:

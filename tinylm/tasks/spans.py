@@ -5,10 +5,8 @@ Source: Raffel et al. 2020, arXiv:1910.10683, section 3.1.4.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,24 +14,24 @@ import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
-from tinylm.data import IGNORE, LanguageModelBatches, Progress, TokenSplit, corrupted_batch
+from tinylm.data import Progress, corrupted_batch
 from tinylm.errors import TinylmError
 from tinylm.inference import BeamGenerator, generate
-from tinylm.metrics import Scores, language
+from tinylm.metrics import Scores
 from tinylm.models import EncoderDecoder
 from tinylm.text import PipelineTokenizer, Tokenizer, find_special, with_sentinels
 
+from .hiding import HiddenTokens, window_settings
 from .kind import Paths
 from .language_modelling import EVALUATION_CONTEXT
 from .settings import INFINITY, check_range
-from .text import Source, TextKind, TextSettings, draw_batches, read_split
+from .text import Source, TextKind, TextSettings, read_split
 
 __all__ = ["SpanCorruption", "Spans", "SpansSettings", "sentinel_ids"]
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # the source (B, S), its mask (B, S) bool, and the targets (B, U)
 
 SENTINELS = 100  # of a new tokenizer, as T5's has them
-VALIDATION_ROWS = 32  # windows at a time
 SAMPLE_TOKENS = 40
 
 
@@ -68,10 +66,10 @@ def sentinel_ids(tokenizer: Tokenizer) -> list[int]:
     return found
 
 
-class SpanCorruption:
-    """The task (see `tinylm.training.Task`): windows of text, of which some spans are left out and to be told.
+class SpanCorruption(HiddenTokens):
+    """Windows of which some spans are left out and to be told.
 
-    Validation leaves out the same spans each time, whatever the seed.
+    left_out: the share of tokens that is left out; span_length: tokens of a span, on average.
     """
 
     def __init__(
@@ -79,12 +77,9 @@ class SpanCorruption:
         sources: Sequence[Source],
         tokenizer: Tokenizer,
         *,
-        batch_size: int,
-        context: int,
-        seed: int = 0,
-        label_smoothing: float = 0.0,
         left_out: float = 0.15,
         span_length: float = 3.0,
+        **how: Any,
     ):
         pad, end, sentinels = find_special(tokenizer, "pad_token"), tokenizer.end_of_text, sentinel_ids(tokenizer)
         if pad is None or end is None or not sentinels:
@@ -93,17 +88,9 @@ class SpanCorruption:
             )
         self._how: dict[str, Any] = {"pad_id": pad, "end_id": end, "sentinels": sentinels}
         self._how |= {"rate": left_out, "mean_length": span_length}
-        self.sources, self.batch_size, self.context, self.seed = tuple(sources), batch_size, context, seed
-        self.label_smoothing = label_smoothing
-        self._batches, _ = draw_batches(
-            sources, LanguageModelBatches, batch_size=batch_size, context=context, seed=seed
-        )
+        super().__init__(sources, **how)
 
-    def batch(self, step: int, rows: slice) -> Batch:
-        windows, _ = self._batches.train_batch(step, rows)
-        return self.corrupt(windows, seed=self.seed, step=step, first_row=rows.start or 0)
-
-    def corrupt(self, windows: np.ndarray, *, seed: int, step: int, first_row: int) -> Batch:
+    def hide(self, windows: np.ndarray, *, seed: int, step: int, first_row: int) -> Batch:
         """Sources, their masks, and targets of windows of a text (B, T)."""
         return corrupted_batch(windows, seed=seed, step=step, first_row=first_row, **self._how)
 
@@ -111,35 +98,15 @@ class SpanCorruption:
         source, mask, targets = batch
         return model.loss(source, targets, key_mask=mask, label_smoothing=self.label_smoothing)
 
-    def count(self, batch: Batch) -> int:
-        return int((batch[2] != IGNORE).sum())
-
     def tokens(self, batch: Batch) -> int:
         return batch[0].size + batch[2].size
 
-    def evaluate(self, model: EncoderDecoder) -> dict[str, float]:
-        """Loss, perplexity and accuracy over the targets of all whole windows that are held out."""
-        held_out = [source.validation for source in self.sources if len(source.validation) > self.context]
-        if not held_out:
-            return {}
-        result = reduce(operator.add, (self.measure(model, split) for split in held_out)).result()
-        return {name: result[name] for name in ("loss", "perplexity", "accuracy")}
-
-    def measure(self, model: EncoderDecoder, split: TokenSplit) -> Scores:
-        """A row for each whole window: what is left at the end of the split is no window."""
-        found = []
-        batches = LanguageModelBatches(split, batch_size=VALIDATION_ROWS, context=self.context, seed=0)
-        for number, (windows, following) in enumerate(batches.validation_batches()):
-            whole = windows[(following != IGNORE).all(axis=1)]
-            if len(whole):
-                ids, mask, targets = self.corrupt(whole, seed=0, step=0, first_row=number * VALIDATION_ROWS)
-                with no_grad():
-                    logits = model(ids, model.shifted(targets), mask).data
-                losses = K.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
-                correct = logits.argmax(axis=-1) == targets
-                no_bytes = np.zeros(targets.shape)  # sentinels are no text
-                found.append(language(losses.reshape(targets.shape), correct, targets != IGNORE, no_bytes))
-        return reduce(operator.add, found)
+    def judge(self, model: EncoderDecoder, batch: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+        ids, mask, targets = batch
+        with no_grad():
+            logits = model(ids, model.shifted(targets), mask).data
+        losses = K.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+        return losses.reshape(targets.shape), logits.argmax(axis=-1) == targets
 
 
 class Spans(TextKind):
@@ -160,12 +127,9 @@ class Spans(TextKind):
         self.task = SpanCorruption(
             self.load_sources(tokenizer),
             tokenizer,
-            batch_size=settings.batch_size,
-            context=settings.context,
-            seed=settings.seed,
-            label_smoothing=settings.label_smoothing,
             left_out=settings.left_out,
             span_length=settings.span_length,
+            **window_settings(settings),
         )
         return self.task
 
@@ -201,7 +165,7 @@ class Spans(TextKind):
         window = np.asarray(split.ids[: min(SAMPLE_TOKENS, self.settings.context)]).astype(np.int32)
         if len(window) < 2:
             return ""
-        ids, mask, targets = self.task.corrupt(window[None], seed=0, step=0, first_row=0)
+        ids, mask, targets = self.task.hide(window[None], seed=0, step=0, first_row=0)
         given, start = model.given(ids, mask), [model.config.decoder_start_token_id]
         choose: Any = np.argmax
         said = np.array(list(generate(given, start, choose, max_tokens=2 * targets.size, stop=given.end_ids)), int)

@@ -7,22 +7,15 @@ from typing import Any
 
 import tinylm
 
-from ..texts import add_beams, add_text_argument, beams, read_text, told
+from ..texts import add_writer, beams, read_text, told
 
 __all__ = ["add_to", "run"]
 
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    parser = commands.add_parser(
-        "translate",
-        help="translate a text",
-        description="Translate a text, or each line of a file, with a model of the task translation.",
-    )
-    parser.add_argument("model", metavar="MODEL", help="a model: a folder, or owner/name")
-    add_text_argument(parser)
-    add_beams(parser)
-    parser.set_defaults(run=run)
+    described = "Translate a text, or each line of a file, with a model of the task translation."
+    add_writer(commands, "translate", run, help="translate a text", description=described)
 
 
 def run(options: argparse.Namespace) -> None:
