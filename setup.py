@@ -9,5 +9,8 @@ from setuptools import find_packages, setup
 setup(
     packages=find_packages(include=["tinylm", "tinylm.*"]) + find_packages("kernels"),
     package_dir={"tinylm_kernels": "kernels/tinylm_kernels"},
-    package_data={"tinylm": ["py.typed", "serving/chat.html"], "tinylm_kernels": ["py.typed"]},
+    package_data={
+        "tinylm": ["py.typed", "serving/chat.html"],
+        "tinylm_kernels": ["py.typed", "*/*.cu", "*/*.cuh", "emulator/*.h", "emulator/*.cpp"],
+    },
 )

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["array_module", "check_out", "check_outs", "check_same_shape", "check_shape", "device_of"]
+__all__ = ["SHARED_NAMES", "array_module", "check_out", "check_outs", "check_same_shape", "check_shape", "device_of"]
+
+# What plain array code may use of an array module: NumPy and CuPy both have it, with the same meaning.
+_NAMES = """
+abs add all any arange argmax argsort ascontiguousarray bool_ broadcast_arrays broadcast_to clip concatenate copyto
+cos cumsum dot einsum empty empty_like exp expand_dims float16 float32 float64 full full_like inf int32 int64
+isfinite isnan log matmul maximum mean minimum moveaxis multiply nan ndim newaxis ones ones_like power prod
+reciprocal repeat reshape result_type shape sign sin split sqrt square stack subtract sum take tanh tile transpose
+tril true_divide uint32 uint64 uint8 unique where zeros zeros_like
+"""
+SHARED_NAMES = _NAMES.split()
 
 
 def device_of(array: Any) -> str:

@@ -6,7 +6,8 @@ package. Arrays are positional, settings keyword-only. A call looks at the kinds
 and runs the implementation that was registered last among those that take them; `use("numpy")` forces one.
 
 The folder of a kernel is its registration: beside `reference.py`, the module `cpu.py` is imported at the first
-call where Numba is installed and `gpu.py` where CuPy is, so that importing this package loads NumPy alone.
+call where Numba is installed, and `gpu.py` at the first call with arrays on a card, so that importing this package
+loads NumPy alone.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ __all__ = ["Implementation", "Kernel", "all_kernels", "use"]
 
 Function = Callable[..., Any]
 
-# A module beside a kernel's reference, and the package that it needs.
-_SIBLINGS = {"cpu": "numba", "gpu": "cupy"}
+# A module beside a kernel's reference, by the device of its arrays, and the package without which it is not imported:
+# CuPy is there already where an array is CuPy's.
+_SIBLINGS = {"cpu": "numba", "gpu": None}
 _KERNELS: dict[str, Kernel] = {}
 _forced: ContextVar[str | None] = ContextVar("forced implementation", default=None)
 
@@ -74,7 +76,7 @@ class Kernel:
         self._check: Function | None = None
         self._implementations = {"numpy": Implementation("numpy", reference, device=None)}
         self._choices: dict[tuple[Any, ...], tuple[Implementation, ...]] = {}
-        self._loaded = False
+        self._loaded: set[str] = set()
         _KERNELS[self.name] = self
 
     def __repr__(self) -> str:
@@ -83,7 +85,7 @@ class Kernel:
     @property
     def implementations(self) -> dict[str, Implementation]:
         """Every implementation by its name, the reference first."""
-        self._load_siblings()
+        self._load(*_SIBLINGS)
         return dict(self._implementations)
 
     def check(self, function: Function) -> Function:
@@ -151,8 +153,8 @@ class Kernel:
 
     def _choose(self, key: tuple[Any, ...], arrays: tuple[Any, ...]) -> tuple[Implementation, ...]:
         """The implementations for these kinds of arrays, best first; remembered under `key`."""
-        self._load_siblings()
         devices = {device_of(a) for a in arrays if a is not None}
+        self._load(*devices)
         dtypes = {str(a.dtype) for a in arrays if a is not None and _is_weighty(a.dtype)}
         if not dtypes:
             kinds = ", ".join(str(a.dtype) for a in arrays if a is not None)
@@ -175,24 +177,22 @@ class Kernel:
         self._choices[key] = choices
         return choices
 
-    def _load_siblings(self) -> None:
-        """Import the modules beside a `reference.py` whose packages are installed. Once."""
-        if not self._loaded:
-            self._import_siblings()
-            self._loaded = True  # only now: another thread that calls meanwhile waits in the import
+    def _load(self, *devices: str) -> None:
+        """Import the modules beside a `reference.py` for these devices, where their packages are installed. Once."""
+        for device in devices:
+            if device not in self._loaded:
+                self._import_sibling(device)
+                self._loaded.add(device)  # only now: another thread that calls meanwhile waits in the import
 
-    def _import_siblings(self) -> None:
+    def _import_sibling(self, device: str) -> None:
         package, _, module = self.reference.__module__.rpartition(".")
-        if module != "reference":
+        if module != "reference" or importlib.util.find_spec(f"{package}.{device}") is None:
             return
-        for sibling, needs in _SIBLINGS.items():
-            name = f"{package}.{sibling}"
-            if importlib.util.find_spec(name) is None:
-                continue
-            if importlib.util.find_spec(needs) is not None:
-                importlib.import_module(name)
-            elif sibling == "cpu":
-                _say_numba_is_missing()
+        needs = _SIBLINGS[device]
+        if needs is None or importlib.util.find_spec(needs) is not None:
+            importlib.import_module(f"{package}.{device}")
+        else:
+            _say_numba_is_missing()
 
 
 def _called_as(signature: inspect.Signature) -> list[tuple[Any, ...]]:
