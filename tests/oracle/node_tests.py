@@ -48,9 +48,11 @@ def all_node_tests() -> list[Any]:
 
 
 def implementations(operator: str) -> list[str]:
-    """The implementations that an operator's kernel has; the reference where NumPy alone computes it."""
+    """The implementations that an operator's kernel has for the CPU; the reference where NumPy alone computes it."""
     kernel = OPERATORS[operator].kernel
-    return ["numpy"] if kernel is None else list(kernel.implementations)
+    if kernel is None:
+        return ["numpy"]
+    return [name for name, implementation in kernel.implementations.items() if implementation.device != "gpu"]
 
 
 @functools.cache

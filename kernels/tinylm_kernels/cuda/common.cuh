@@ -51,6 +51,9 @@ template <> __device__ __forceinline__ bfloat16 from_float<bfloat16>(float x) {
     return {(unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16)};
 }
 
+// The element of a thread that has one of its own.
+__device__ __forceinline__ long long element() { return blockIdx.x * (long long)blockDim.x + threadIdx.x; }
+
 struct Sum {
     __device__ __forceinline__ float operator()(float a, float b) const { return a + b; }
 };
@@ -74,5 +77,15 @@ template <class Operation> __device__ __forceinline__ float over_block(float val
     __syncthreads();
     value = shared[0];
     for (int warp = 1; warp < blockDim.x / WARP; warp++) value = op(value, shared[warp]);
+    return value;
+}
+
+// The sum over the warps of a block of threads (32, COLUMN_WARPS), column by column; the first warp gets it.
+constexpr int COLUMN_WARPS = 8;
+__device__ __forceinline__ float over_warps(float value, float (*shared)[WARP]) {
+    shared[threadIdx.y][threadIdx.x] = value;
+    __syncthreads();
+    if (threadIdx.y != 0) return value;
+    for (int warp = 1; warp < COLUMN_WARPS; warp++) value += shared[warp][threadIdx.x];
     return value;
 }

@@ -23,6 +23,7 @@ OPTIONS = ("-std=c++17",)
 NUMBER_TYPES = {"float32": "float", "float16": "float16", "bfloat16": "bfloat16"}
 _DTYPES = {
     "float": "float32",
+    "double": "float64",
     "float16": "float16",
     "int": "int32",
     "unsigned": "uint32",

@@ -14,7 +14,8 @@ _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(?P<name>\w+)\s*\((?P<parameters>[^)]*)\)'
 )
 _PARAMETER = re.compile(
-    r"(?P<const>const\s+)?(?P<type>(?:unsigned\s+)?(?:long\s+long|\w+))\s*(?P<pointer>\*)?\s*(?:__restrict__\s+)?(?P<name>\w+)"
+    r"(?P<const>const )?(?P<type>unsigned long long|unsigned char|signed char|long long|\w+)"
+    r" ?(?P<pointer>\*)? ?(?:__restrict__ )?(?P<name>\w+)"
 )
 _INCLUDE = re.compile(r'^#include "(?P<file>[^"]+)"$')
 

@@ -1,31 +1,21 @@
-"""Softmax on the card: one block a row."""
+"""Softmax on the card."""
 
-from ..cuda import Program, contiguous, deliver, room_for
-from ..cuda.program import NUMBER_TYPES
+from ..cuda import NUMBERS, Program, contiguous, deliver, room_for, threads_for
 from .reference import softmax, softmax_backward
 
 PROGRAM = Program(__file__, "softmax.cu")
-# Threads a row: whole warps, each of which reads some numbers in turn.
-MOST = 512
 
 
-def _threads(columns):
-    return min(MOST, (columns + 31) // 32 * 32)
-
-
-@softmax.implement("cuda", device="gpu", dtypes=tuple(NUMBER_TYPES))
+@softmax.implement("cuda", device="gpu", dtypes=NUMBERS)
 def softmax_cuda(x, *, out=None):
-    x, y = contiguous(x), room_for(out, x)
-    columns = x.shape[-1]
-    rows = x.size // columns
-    PROGRAM.launch("softmax", rows, _threads(columns), x, y, rows, columns)
+    y, columns = room_for(out, x), x.shape[-1]
+    PROGRAM.launch("softmax", x.size // columns, threads_for(columns), contiguous(x), y, columns)
     return deliver(y, out)
 
 
-@softmax_backward.implement("cuda", device="gpu", dtypes=tuple(NUMBER_TYPES))
+@softmax_backward.implement("cuda", device="gpu", dtypes=NUMBERS)
 def softmax_backward_cuda(dy, y, *, out=None):
-    dx = room_for(out, y)
-    columns = y.shape[-1]
-    rows = y.size // columns
-    PROGRAM.launch("softmax_backward", rows, _threads(columns), contiguous(dy), contiguous(y), dx, rows, columns)
+    dx, columns = room_for(out, y), y.shape[-1]
+    arrays = map(contiguous, (dy, y))
+    PROGRAM.launch("softmax_backward", y.size // columns, threads_for(columns), *arrays, dx, columns)
     return deliver(dx, out)

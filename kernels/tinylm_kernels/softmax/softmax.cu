@@ -5,7 +5,7 @@
 //
 // One pass finds the maximum and the sum together: each thread keeps both for what it has seen, and scales its sum when its
 // maximum grows. Source: Milakov, Gimelshein 2018, arXiv:1805.02867, algorithm 3.
-extern "C" __global__ void softmax(const T* __restrict__ x, T* __restrict__ y, long long rows, int columns) {
+extern "C" __global__ void softmax(const T* __restrict__ x, T* __restrict__ y, int columns) {
     __shared__ float shared[WARP];
     x += blockIdx.x * (long long)columns, y += blockIdx.x * (long long)columns;
     float peak = -infinity(), sum = 0.0f;
@@ -23,7 +23,7 @@ extern "C" __global__ void softmax(const T* __restrict__ x, T* __restrict__ y, l
 
 // dx = y (dy - sum dy y). dy, y, dx: (rows, columns).
 extern "C" __global__ void softmax_backward(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,
-                                            long long rows, int columns) {
+                                            int columns) {
     __shared__ float shared[WARP];
     const long long start = blockIdx.x * (long long)columns;
     dy += start, y += start, dx += start;
