@@ -10,7 +10,8 @@ from test_kernels import threads
 
 import tinylm_kernels as K
 from tinylm.bench.tolerance import compare
-from tinylm_kernels.packed import F16, PACKED, Q4_0, Q8_0, Packed
+from tinylm_kernels.packed import F16, INT8, PACKED, Q4_0, Q8_0, Interleaved, Packed
+from tinylm_kernels.packed.interleaved import LAYOUTS
 
 pytest.importorskip("numba")
 
@@ -23,6 +24,9 @@ def weights(name: str, outputs: int, inputs: int) -> Packed:
     """Any bits, but for scales of about 0.1, or numbers of about 1."""
     if name == "f16":
         return F16.of(rng(1).standard_normal((outputs, inputs)).astype(np.float16))
+    if name == "int8":
+        codes = rng(1).integers(0, 256, (outputs, inputs, 1), np.uint8)
+        return INT8(codes, rng(2).uniform(0.05, 0.1, outputs).astype(np.float32))
     if name == "bf16":
         return PACKED[name].quantize(rng(1).standard_normal((outputs, inputs)))
     kind = PACKED[name]
@@ -36,9 +40,9 @@ def weights(name: str, outputs: int, inputs: int) -> Packed:
     return kind(blocks)
 
 
-def rounded(x: np.ndarray) -> np.ndarray:
-    """Each 32 numbers as multiples of their largest magnitude / 127."""
-    blocks = x.reshape(len(x), -1, 32)
+def rounded(x: np.ndarray, size: int = 32) -> np.ndarray:
+    """Each 32 numbers, or so many, as multiples of their largest magnitude / 127."""
+    blocks = x.reshape(len(x), -1, size)
     peak = np.abs(blocks).max(-1, keepdims=True)
     inverse = np.divide(np.float32(127), peak, out=np.zeros_like(peak), where=peak != 0)
     return (np.rint(blocks * inverse) * (peak / np.float32(127))).reshape(x.shape)
@@ -46,7 +50,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 def inputs_of(name: str) -> st.SearchStrategy[int]:
     """Numbers in a row: whole units and parts of one, and vectors and their rests."""
-    if name in ("f16", "bf16"):
+    if name in ("f16", "bf16", "int8"):
         return st.sampled_from((1, 15, 16, 17, 63, 64, 65, 130))
     step = PACKED[name].block_values
     return st.integers(1, 1024 // step).map(lambda blocks: step * blocks)
@@ -72,6 +76,50 @@ def test_the_products_are_those_of_the_rounded_numbers(name, data) -> None:
             results.append(K.linear["numba_packed"](x, w))
     np.testing.assert_array_equal(*results)
     assert_products(results[0], x if name in ("f16", "bf16") else rounded(x), w.dequantize())
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@given(data=st.data())
+def test_interleaved_weights_give_the_products_of_the_rounded_numbers_and_each_row_alone_the_same(name, data) -> None:
+    rows, outputs, inputs = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 70)), data.draw(inputs_of(name))
+    w = weights(name, outputs, inputs)
+    interleaved = Interleaved(w)
+    x = (rng(3).standard_normal((rows, inputs)) * 10.0 ** rng(4).integers(-3, 4, (rows, 1))).astype(np.float32)
+    x[:, : inputs // 3] = data.draw(st.sampled_from((0, 1, -100)))
+    results = []
+    for number in (1, 2):
+        with threads(number, parallel_from=0):
+            results.append(K.linear["numba_packed"](x, interleaved))
+    np.testing.assert_array_equal(*results)
+    assert_products(results[0], rounded(x, inputs if name == "int8" else 32), w.dequantize())
+    alone = [K.linear["numba_packed"](x[r : r + 1], interleaved)[0] for r in range(rows)]
+    np.testing.assert_array_equal(results[0], alone)
+    residual = rng(5).standard_normal((rows, outputs)).astype(np.float32)
+    bias = rng(6).standard_normal(outputs).astype(np.float32)
+    received = K.linear(x, interleaved, bias, residual)
+    np.testing.assert_allclose(received, results[0] + bias + residual, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_interleaved_numbers_that_are_none_stay_in_their_row(name) -> None:
+    w, x = Interleaved(weights(name, 7, 256)), np.ones((6, 256), np.float32)
+    x[1, 37], x[4, 255] = np.nan, np.inf
+    np.testing.assert_array_equal(np.isfinite(K.linear(x, w)).all(axis=1), [True, False, True, True, False, True])
+    assert_products(K.linear["numpy"](x[:1], w), x[:1], w.dequantize())
+
+
+@pytest.mark.parametrize("name", ["f16", "bf16"])
+@pytest.mark.parametrize("outputs", [1, 33])
+def test_many_rows_are_multiplied_with_widened_numbers(name, outputs, monkeypatch) -> None:
+    from tinylm_kernels.packed import widening
+
+    w, x = weights(name, outputs, 65), rng(0).standard_normal((70, 65)).astype(np.float32)
+    residual, bias = (rng(seed).standard_normal((70, outputs)).astype(np.float32) for seed in (1, 2))
+    whole = K.linear(x, w)
+    assert_products(whole, x, w.dequantize())
+    monkeypatch.setattr(widening, "AT_ONCE", 10 * 65)
+    assert_products(K.linear(x, w), x, w.dequantize())
+    np.testing.assert_allclose(K.linear(x, w, bias[0], residual), whole + bias[0] + residual, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", INTEGERS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinylm_kernels.packed import BF16, PACKED, Q4_0, Q4_1, Q5_0, Q8_0, Packed
+from tinylm_kernels.packed import BF16, INT8, PACKED, Q4_0, Q4_1, Q5_0, Q8_0, Interleaved, Packed
 
 WRITTEN = {name: kind for name, kind in PACKED.items() if "_pack" in vars(kind)}
 
@@ -102,3 +102,32 @@ def test_a_packed_array_names_itself_to_the_registry() -> None:
     packed: Packed = Q8_0.quantize(np.zeros((2, 64)))
     assert (packed.dtype, packed.ndim, packed.nbytes) == ("q8_0", 2, 2 * 2 * 34)
     assert repr(packed) == "Q8_0(shape=(2, 64), 136 bytes)"
+
+
+def test_rows_of_bytes_are_off_by_half_their_step_at_most() -> None:
+    array = np.random.default_rng(0).standard_normal((5, 70)).astype(np.float32) * np.float32(
+        [[1], [0], [9], [0.1], [2]]
+    )
+    packed = INT8.quantize(array)
+    step = np.abs(array).max(axis=1, keepdims=True) / 127
+    assert (np.abs(packed.dequantize() - array) <= 0.5001 * step).all()
+    np.testing.assert_array_equal(packed.take_rows([3, 1]).dequantize(), packed.dequantize()[[3, 1]])
+    assert packed.nbytes == 5 * 70 + 5 * 4
+    for wrong in (np.zeros(3), np.zeros((0, 3)), np.full((2, 2), np.inf)):
+        with pytest.raises(ValueError, match="int8: "):
+            INT8.quantize(wrong)
+    with pytest.raises(ValueError, match="a float32 scale for each row"):
+        INT8(packed.blocks, packed.scales[:3])
+
+
+def test_interleaved_rows_lie_side_by_side_and_take_no_more_bytes() -> None:
+    blocks = np.random.default_rng(0).integers(0, 256, (32, 3, Q8_0.block_bytes), np.uint8)
+    source = Q8_0(blocks)
+    packed = Interleaved(source)
+    assert packed.memory.nbytes == source.nbytes
+    assert packed.memory.ctypes.data % 64 == 0
+    block = packed.memory[1].reshape(3, -1)[2]  # rows 16 to 31, numbers 64 to 95
+    np.testing.assert_array_equal(block[:32].reshape(16, 2), blocks[16:, 2, :2])
+    codes = block[32:].reshape(8, 16, 4).swapaxes(0, 1).reshape(16, 32)
+    np.testing.assert_array_equal(codes ^ 0x80, blocks[16:, 2, 2:])
+    np.testing.assert_array_equal(packed.take_rows([5]).blocks, blocks[[5]])

@@ -23,12 +23,14 @@ StoredArray = np.ndarray | Packed
 class StoredTensor:
     """A tensor that can be made.
 
-    dtype: the name of NumPy's ("float32") or of a packed format ("q4_0").
+    dtype: the name of NumPy's ("float32") or of a packed format ("q4_0"). make_transposed: makes its transpose, where
+    that is what the file holds.
     """
 
     shape: tuple[int, ...]
     dtype: str
     make: Callable[[], StoredArray]
+    make_transposed: Callable[[], StoredArray] | None = None
 
     @classmethod
     def of(cls, array: StoredArray) -> StoredTensor:

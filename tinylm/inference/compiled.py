@@ -10,8 +10,7 @@ import numpy as np
 from tinylm.models import Attend, Matrix, Norm, Plan, Project
 from tinylm_kernels.decoding import program as P
 from tinylm_kernels.decoding.running import run_program
-from tinylm_kernels.packed.dots import FIRST_INTEGER
-from tinylm_kernels.packed.products import address_of, in_whole_units, place_of
+from tinylm_kernels.packed.products import address_of, in_whole_units, place_of, way_of
 
 from .by_kernels import embed
 from .cache import SequenceCache
@@ -107,13 +106,13 @@ class CompiledPlan:
         return [P.PREPARE, *self._place(step.source), 0, 0, how, step.width, *norm, wants]
 
     def _products(self, step: Project) -> tuple[list[list[int]], int]:
-        """The rows of the table, and which kinds of prepared rows they read."""
+        """The rows of the table, and in which ways the rows are prepared that they read."""
         rows, wants = [], 0
         for product in step.products:
             weight = in_whole_units(product.weight)
             self._kept.append(weight)
             kind, address, row, _ = place_of(weight)
-            wants |= 2 if kind >= FIRST_INTEGER else 1
+            wants |= 1 << way_of(kind)
             target = self._place(product.target, product.offset)
             outputs, bias = weight.shape[0], self._keep(product.bias)
             rows.append([P.MULTIPLY, 0, 0, *target, kind, address, row, outputs, bias, int(product.add)])

@@ -13,6 +13,7 @@ from tinylm.models import CausalTransformer, Plan, plan_decoding
 
 from .by_kernels import run_by_kernels
 from .cache import DecodeCache, SequenceCache
+from .interleaving import with_interleaved
 from .weights import file_matrices, module_matrices
 
 __all__ = ["Engine", "open_engine"]
@@ -30,12 +31,15 @@ class Engine:
 
     def __init__(self, model: CausalTransformer, plan: Plan):
         """model: the Module of the plan, which may be without weights: for its settings."""
-        self.plan, self._model = plan, model
+        self._model = model
         self._compiled = None
-        if importlib.util.find_spec("numba") is not None:
-            from .compiled import CompiledPlan  # which imports Numba
+        if importlib.util.find_spec("numba") is None:
+            self.plan = plan
+            return
+        from .compiled import CompiledPlan  # which imports Numba
 
-            self._compiled = CompiledPlan(plan)
+        self.plan = with_interleaved(plan)
+        self._compiled = CompiledPlan(self.plan)
 
     @classmethod
     def of(cls, model: CausalTransformer) -> Engine:

@@ -20,11 +20,13 @@ def module_matrices(model: CausalTransformer) -> Callable[[str], Sequence[Matrix
 
 
 def file_matrices(source: ModelSource, model: CausalTransformer) -> Callable[[str], Sequence[Matrix]]:
-    """The same from a file, packed and mapped as it holds them; what lies transposed there is copied."""
+    """The same from a file, packed and mapped as it holds them; what lies the other way round there is copied."""
     tensors, names = source.checked_tensors(model), model.folder_names()
 
     def matrices(name: str) -> Sequence[Matrix]:
         stored = names[name]
+        if stored.transposed and len(stored.names) == 1 and (as_ours := tensors[stored.names[0]].make_transposed):
+            return [_as_matrix(as_ours())]
         parts = [tensors[part].make() for part in stored.names]
         if stored.transposed:
             return [_as_matrix(stored.join([_unpacked(part) for part in parts]))]

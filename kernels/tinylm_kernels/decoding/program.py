@@ -53,8 +53,8 @@ COLUMNS = 13
 OPERATION, SOURCE, SOURCE_ROW, TARGET, TARGET_ROW = range(5)
 PREPARE, MULTIPLY, ATTEND = range(3)
 
-# PREPARE: WIDTH floats; the address of a norm's weight and bias; WANTS: 1 for a row of floats, 2 for integers, 3 for
-# both. Its number is the eps of a norm.
+# PREPARE: WIDTH floats; the address of a norm's weight and bias; WANTS: a bit for each way in which
+# products want them (`packed.activations`). Its number is the eps of a norm.
 HOW, WIDTH, NORM_WEIGHT, NORM_BIAS, WANTS = range(5, 10)
 COPY, RMS_NORM, LAYER_NORM, SWIGLU, SILU, GELU, GELU_EXACT, RELU, TANH = range(9)
 

@@ -4,9 +4,10 @@ import numpy as np
 from numba import prange
 
 from ..jit import LAUNCH, jit
-from ..packed.activations import prepare_row, prepared_bytes
-from ..packed.dots import FIRST_INTEGER, ROWS
-from ..packed.products import multiply
+from ..packed.activations import WAYS, prepare_row, prepared_bytes
+from ..packed.dots import ROWS
+from ..packed.interleaved import GROUP
+from ..packed.products import multiply, way_of
 from ..products import aligned
 from ..relay import claim, finish, relay_size, wait_for_step
 from ..vectors import LINE
@@ -64,34 +65,39 @@ def _thread_bytes(program, rows):
             widest = max(widest, at[WIDTH])
         elif at[OPERATION] == ATTEND:
             attention = max(attention, attention_bytes(at[HEADS] // at[GROUPS], at[KEY_WIDTH], at[VALUE_WIDTH]))
-    padded = (rows + ROWS - 1) // ROWS * ROWS
-    both = prepared_bytes(widest, True) + prepared_bytes(widest, False)
-    return _row_bytes(widest) + padded * both + attention + 2 * LINE
+    return _row_bytes(widest) + _prepared_places(widest, rows, WAYS) + attention + 2 * LINE
+
+
+@jit
+def _prepared_places(n, rows, way):
+    """Where the rows that are prepared in a way begin, behind those of the ways before it."""
+    at = 0
+    for before in range(way):
+        at += (rows + ROWS - 1) // ROWS * ROWS * (prepared_bytes(n, before) + LINE) // LINE * LINE
+    return at
 
 
 @jit
 def _prepare(at, number, rows, scratch):
-    """Prepare all rows; returns (where the rows of floats lie, of integers, the bytes of a row of each)."""
+    """Prepare all rows in the ways that products want; returns (numbers of a row, where the ways begin)."""
     n = at[WIDTH]
-    floats, integers = prepared_bytes(n, False), prepared_bytes(n, True)
-    to_floats = scratch + _row_bytes(n)
-    to_integers = to_floats + (rows + ROWS - 1) // ROWS * ROWS * floats
+    prepared = scratch + _row_bytes(n)
     for r in range(rows):
         x = apply(at[HOW], at[SOURCE] + r * at[SOURCE_ROW], n, at[NORM_WEIGHT], at[NORM_BIAS], number, scratch)
-        if at[WANTS] & 1:
-            prepare_row(x, n, False, to_floats + r * floats)
-        if at[WANTS] & 2:
-            prepare_row(x, n, True, to_integers + r * integers)
-    return n, to_floats, floats, to_integers, integers
+        for way in range(WAYS):
+            if at[WANTS] >> way & 1:
+                prepare_row(x, n, way, prepared + _prepared_places(n, rows, way) + r * prepared_bytes(n, way))
+    return n, prepared
 
 
 @jit
 def _multiply(at, prepared, rows, part, parts):
     """A part of the outputs of a product."""
-    n, to_floats, floats, to_integers, integers = prepared
-    fours = (at[OUTPUTS] + 3) // 4  # four sums are added up at a time
-    first, stop = 4 * (part * fours // parts), min(at[OUTPUTS], 4 * ((part + 1) * fours // parts))
-    x, x_row = (to_integers, integers) if at[KIND] >= FIRST_INTEGER else (to_floats, floats)
+    n, places = prepared
+    groups = (at[OUTPUTS] + GROUP - 1) // GROUP  # sums of so many outputs are computed together
+    first, stop = GROUP * (part * groups // parts), min(at[OUTPUTS], GROUP * ((part + 1) * groups // parts))
+    way = way_of(at[KIND])
+    x, x_row = places + _prepared_places(n, rows, way), prepared_bytes(n, way)
     weights = at[KIND], at[WEIGHTS], at[WEIGHTS_ROW], n
     multiply(weights, first, stop, x, x_row, rows, at[TARGET], at[TARGET_ROW], at[BIAS], at[ADD] != 0)
 
@@ -117,7 +123,7 @@ def _go_through(program, numbers, steps, positions, caches, angles, relay, parts
     for step in range(len(steps) - 1):
         first, stop = steps[step], steps[step + 1]
         wait_for_step(relay, parts, step)
-        prepared = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        prepared = np.int64(0), np.int64(0)
         if program[first, OPERATION] == PREPARE:
             prepared = _prepare(program[first], numbers[first], rows, scratch)
         done = 0

@@ -31,7 +31,7 @@ from .bfloat16 import BF16
 from .codes import INTEGER_FORMATS, UNIT, emit_halves
 from .float16 import F16
 
-__all__ = ["FIRST_INTEGER", "KINDS", "ROWS", "dot_1", "dot_4"]
+__all__ = ["FIRST_INTEGER", "KINDS", "ROWS", "dot_1", "dot_4", "emit_loop", "emit_multiply_add"]
 
 ROWS = 4  # rows x that share a row of weights
 HALVES = ir.VectorType(I16, LANES)
@@ -39,11 +39,11 @@ HALVES = ir.VectorType(I16, LANES)
 TURNS = 4
 
 
-def _multiply_add(builder, a, b, c):
+def emit_multiply_add(builder, a, b, c):
     return builder.fadd(builder.fmul(a, b, flags=FLAGS), c, flags=FLAGS)
 
 
-def _loop(builder, count, starts, body):
+def emit_loop(builder, count, starts, body):
     """The values after `count` turns (int64, perhaps 0) of body(turn, values), which returns the next values."""
     before = builder.block
     loop, after = builder.append_basic_block("turn"), builder.append_basic_block("turned")
@@ -82,7 +82,7 @@ def _add_unit(builder, fmt, unit, x, sums):
             start = builder.sub(zero, emit_dot(builder, zero, offset, half, narrow=True))
             products = emit_dot(builder, start, codes, half, narrow=narrow)
             scales = builder.fmul(scales, steps, flags=FLAGS)
-            sums = _multiply_add(builder, builder.sitofp(products, VECTOR), scales, sums)
+            sums = emit_multiply_add(builder, builder.sitofp(products, VECTOR), scales, sums)
         return sums
     products = zero
     if fmt.shift:
@@ -91,8 +91,10 @@ def _add_unit(builder, fmt, unit, x, sums):
     for codes, half in zip(unit.codes, halves, strict=True):
         products = emit_dot(builder, products, codes, half, narrow=narrow)
     scales = builder.fmul(unit.scales, steps, flags=FLAGS)
-    sums = _multiply_add(builder, builder.sitofp(products, VECTOR), scales, sums)
-    return sums if unit.minima is None else _multiply_add(builder, unit.minima, _load(builder, x, SUMS, VECTOR), sums)
+    sums = emit_multiply_add(builder, builder.sitofp(products, VECTOR), scales, sums)
+    return (
+        sums if unit.minima is None else emit_multiply_add(builder, unit.minima, _load(builder, x, SUMS, VECTOR), sums)
+    )
 
 
 def _emit_integers(fmt, builder, w, x_rows, n):
@@ -112,7 +114,7 @@ def _emit_integers(fmt, builder, w, x_rows, n):
         return sums
 
     turns = builder.sdiv(builder.add(n, I64(values - 1)), I64(values))
-    return _loop(builder, turns, [ir.Constant(VECTOR, None)] * len(x_rows), body)
+    return emit_loop(builder, turns, [ir.Constant(VECTOR, None)] * len(x_rows), body)
 
 
 def _bfloat16_to_floats(builder, bits):
@@ -126,7 +128,7 @@ def _emit_floats(convert, stored, builder, w, x_rows, n):
 
     def add(first, sums, weights):
         return [
-            _multiply_add(builder, convert(builder, weights), emit_load(builder, builder.add(x, first)), s)
+            emit_multiply_add(builder, convert(builder, weights), emit_load(builder, builder.add(x, first)), s)
             for x, s in zip(x_rows, sums, strict=True)
         ]
 
@@ -139,7 +141,7 @@ def _emit_floats(convert, stored, builder, w, x_rows, n):
         return [groups[i % TURNS][i // TURNS] for i in range(TURNS * len(x_rows))]
 
     whole = builder.sdiv(n, I64(TURNS * LANES))
-    sums = _loop(builder, whole, [ir.Constant(VECTOR, None)] * (TURNS * len(x_rows)), body)
+    sums = emit_loop(builder, whole, [ir.Constant(VECTOR, None)] * (TURNS * len(x_rows)), body)
 
     def rest(turn, sums):
         at = builder.add(builder.mul(whole, I64(TURNS)), turn)
@@ -154,7 +156,7 @@ def _emit_floats(convert, stored, builder, w, x_rows, n):
         a, b, c, d = sums[TURNS * row : TURNS * (row + 1)]
         totals.append(builder.fadd(builder.fadd(a, b), builder.fadd(c, d)))
     vectors = builder.sdiv(builder.add(n, I64(LANES - 1)), I64(LANES))
-    return _loop(builder, builder.sub(vectors, builder.mul(whole, I64(TURNS))), totals, rest)
+    return emit_loop(builder, builder.sub(vectors, builder.mul(whole, I64(TURNS))), totals, rest)
 
 
 _FLOATS = {

@@ -11,13 +11,15 @@ from numba import prange
 
 from ..jit import Twins, as_rows, jit
 from ..pool import empty
-from ..vectors import four_totals, peek, poke, total
-from .activations import prepare_row, prepared_bytes
+from ..vectors import LINE, four_totals, peek, poke, read, total, write
+from .activations import BLOCKED, FLOATS, UNITS, WHOLE, prepare_row, prepared_bytes
 from .base import Packed
 from .codes import UNIT
 from .dots import FIRST_INTEGER, KINDS, ROWS, dot_1, dot_4
+from .interleaved import GROUP, Interleaved
+from .tiles import FIRST_INTERLEAVED, FIRST_WHOLE, TILE_GROUPS, TILE_ROWS, tile_1, tile_4, tile_8
 
-__all__ = ["address_of", "in_whole_units", "multiply", "multiply_packed", "place_of"]
+__all__ = ["address_of", "in_whole_units", "multiply", "multiply_packed", "place_of", "way_of"]
 
 # Rows of W in a task of the threads: fixed, so that any number of threads gives the same bits.
 CHUNK = 32
@@ -55,6 +57,56 @@ def _multiply_one(weights, first, stop, x, y, bias, add):
         _put(y, o, total(_dot(kind, w + o * w_row, x, n)), bias, add)
 
 
+@jit(forceinline=True)
+def _put_vector(y, left, value, bias, add):
+    """Sixteen results, of which `left` exist."""
+    if bias:
+        value = value + read(bias, left)
+    write(y, read(y, left) + value if add else value, left)
+
+
+@jit
+def _put_four(y, y_row, rows, left, values, bias, add):
+    """Results of four rows x, of which `rows` exist."""
+    _put_vector(y, left, values[0], bias, add)
+    if rows > 1:
+        _put_vector(y + y_row, left, values[1], bias, add)
+    if rows > 2:
+        _put_vector(y + 2 * y_row, left, values[2], bias, add)
+    if rows > 3:
+        _put_vector(y + 3 * y_row, left, values[3], bias, add)
+
+
+@jit
+def _multiply_groups(weights, first, stop, x, x_row, rows, y, y_row, bias, add):
+    """The same with interleaved weights; `first` is a multiple of sixteen."""
+    kind, w, w_row, n = weights
+    step = GROUP if rows == 1 else GROUP * TILE_GROUPS
+    for o in range(first, stop, step):
+        at, left, offset = w + o // GROUP * w_row, stop - o, bias + 4 * o if bias else bias
+        for r in range(0, rows, TILE_ROWS):
+            from_x, to, some = x + r * x_row, y + r * y_row + 4 * o, rows - r
+            if rows == 1:
+                _put_vector(to, left, tile_1(kind, at, w_row, from_x, x_row, n), offset, add)
+            elif left <= GROUP:
+                _put_four(to, y_row, some, left, tile_4(kind, at, w_row, from_x, x_row, n), offset, add)
+            else:
+                a, e, b, f, c, g, d, h = tile_8(kind, at, w_row, from_x, x_row, n)
+                _put_four(to, y_row, some, left, (a, b, c, d), offset, add)
+                second = offset + LINE if bias else offset
+                _put_four(to + LINE, y_row, some, left - GROUP, (e, f, g, h), second, add)
+
+
+@jit
+def way_of(kind):
+    """How rows x are prepared for a format."""
+    if kind < FIRST_INTEGER:
+        return FLOATS
+    if kind < FIRST_INTERLEAVED:
+        return UNITS
+    return BLOCKED if kind < FIRST_WHOLE else WHOLE
+
+
 @jit
 def multiply(weights, first, stop, x, x_row, rows, y, y_row, bias, add):
     """y[r, o] = x[r] W[o] + bias[o], plus what is there where `add` says so, for the outputs from first to stop.
@@ -63,6 +115,9 @@ def multiply(weights, first, stop, x, x_row, rows, y, y_row, bias, add):
     multiple of four; bias: its address, or 0.
     """
     kind, w, w_row, n = weights
+    if kind >= FIRST_INTERLEAVED:
+        _multiply_groups(weights, first, stop, x, x_row, rows, y, y_row, bias, add)
+        return
     for r in range(0, rows, ROWS):
         at, to = x + r * x_row, y + r * y_row
         if rows - r == 1:
@@ -80,9 +135,9 @@ def multiply(weights, first, stop, x, x_row, rows, y, y_row, bias, add):
 
 
 @Twins
-def _prepare(x, rows, x_row, n, integers, to, to_row):
+def _prepare(x, rows, x_row, n, way, to, to_row):
     for r in prange(rows):
-        prepare_row(x + r * x_row, n, integers, to + r * to_row)
+        prepare_row(x + r * x_row, n, way, to + r * to_row)
 
 
 @Twins
@@ -98,6 +153,8 @@ def place_of(weight: Packed | np.ndarray) -> tuple[int, int, int, int]:
     Its rows are contiguous, and of 128 numbers or more where they are integer codes. Whoever uses the address keeps the
     matrix.
     """
+    if isinstance(weight, Interleaved):
+        return KINDS[weight.dtype], address_of(weight.memory), weight.memory.strides[0], weight.shape[1]
     stored = weight.blocks if isinstance(weight, Packed) else weight
     return KINDS[str(weight.dtype)], address_of(stored), stored.strides[0], weight.shape[1]
 
@@ -108,7 +165,7 @@ def address_of(array: np.ndarray) -> int:
 
 def in_whole_units(weight: Packed | np.ndarray) -> Packed | np.ndarray:
     """The matrix, or where its rows of integer codes are shorter than a unit, one with zeros at their ends."""
-    if KINDS[str(weight.dtype)] < FIRST_INTEGER or weight.shape[1] >= UNIT:
+    if way_of(KINDS[str(weight.dtype)]) != UNITS or weight.shape[1] >= UNIT:
         return weight
     assert isinstance(weight, Packed)
     missing = UNIT // weight.block_values - weight.blocks.shape[1]
@@ -127,10 +184,10 @@ def multiply_packed(
     if x.shape[1] < n:
         x = np.pad(x, ((0, 0), (0, n - x.shape[1])))
     x, rows, outputs = as_rows(x), len(x), y.shape[1]
-    integers = kind >= FIRST_INTEGER
-    row = prepared_bytes(n, integers)
+    way = way_of(kind)
+    row = prepared_bytes(n, way)
     prepared = empty((-(-rows // ROWS) * ROWS, row), np.uint8)
-    _prepare(rows * n, address_of(x), rows, x.strides[0], n, integers, address_of(prepared), row)
+    _prepare(rows * n, address_of(x), rows, x.strides[0], n, way, address_of(prepared), row)
     bias_at = 0 if bias is None else address_of(bias)
     work = rows * outputs * n // MULTIPLY_ADDS
     _multiply(work, weights, outputs, address_of(prepared), row, rows, address_of(y), y.strides[0], bias_at, add)

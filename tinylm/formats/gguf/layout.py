@@ -40,7 +40,7 @@ def laid_out(
     """A tensor of a model folder in GGUF's layout; back: the other way. Rows move packed as they are."""
     if pattern in architecture.transposed and len(tensor.shape) == 2:
         dtype = "float32" if tensor.dtype in PACKED else tensor.dtype
-        return StoredTensor(tensor.shape[::-1], dtype, lambda: unpacked(tensor.make()).T)
+        return StoredTensor(tensor.shape[::-1], dtype, lambda: unpacked(tensor.make()).T, tensor.make)
     order = architecture.row_orders.get(pattern)
     if order is None:
         return tensor
