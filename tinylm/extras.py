@@ -26,6 +26,7 @@ EXTRAS = {
     "uvicorn": "serve",
     "prometheus_client": "serve",
     "optuna": "tune",
+    "lm_eval": "harness",
 }
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")

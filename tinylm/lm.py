@@ -42,7 +42,7 @@ from tinylm.inference import (
 )
 from tinylm.metrics import Scores
 from tinylm.models import Encoder, EncoderDecoder
-from tinylm.tasks import Paths, task_of
+from tinylm.tasks import Paths, find_task, task_of
 from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 
 __all__ = ["LM", "Candidate", "Score", "load"]
@@ -257,13 +257,16 @@ class LM(ChatGenerator, BeamGenerator):
         """
         return self.measure(data, **options).result()
 
-    def measure(self, data: Paths, *, progress: Progress | None = None, **columns: str | None) -> Scores:
+    def measure(
+        self, data: Paths, *, task: str | None = None, progress: Progress | None = None, **columns: str | None
+    ) -> Scores:
         """What `evaluate` sums up, example by example, for intervals and comparisons; see `TaskKind.measure_model`.
 
-        columns: text_column and, where the task has them, label_column and pair_column. progress: told how far the
-        reading of large data is. Records that cannot be used are skipped with a RuntimeWarning that says how many.
+        task: what to measure it for; unless told, what it was trained for, or where no one says, a task with its head.
+        columns: text_column and so on, as the task has them. progress: told how far the reading of large data is.
+        Records that cannot be used are skipped with a RuntimeWarning that says how many.
         """
-        kind = task_of(self.model, self.task.get("name"))
+        kind = task_of(self.model, self.task.get("name")) if task is None else find_task(task)
         return kind.measure_model(self, data, progress=progress, **columns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,27 @@ def test_smollm2s_own_template_is_written_as_transformers_writes_it(theirs) -> N
                 messages, chat_template=template.source, tokenize=False, add_generation_prompt=prompt
             )
             assert template.render(messages, add_generation_prompt=prompt) == expected
+
+
+def published_templates() -> dict[str, str]:
+    """The templates of models that are in use, each once, by the name of the first model that has it."""
+    found = importlib.util.find_spec("xinference")  # its data, not its code, which is never run
+    folder = Path(found.submodule_search_locations[0]) / "model/llm/models" if found else Path("no-xinference")
+    models = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    listed = [one for model in models for one in (model if isinstance(model, list) else [model])]
+    named = {model["chat_template"]: model["model_name"] for model in reversed(listed) if model.get("chat_template")}
+    return {name: source for source, name in named.items()}
+
+
+def test_the_templates_of_models_in_use_are_written_as_transformers_writes_them(theirs, monkeypatch) -> None:
+    monkeypatch.setattr("tinylm.inference.chat.sandbox.MOST_SECONDS", 60.0)  # of a busy machine
+    templates = published_templates()
+    if not templates:
+        pytest.skip("xinference is not installed: pip install --no-deps xinference")
+    assert len(templates) >= 10
+    for name, source in templates.items():
+        for conversation, messages in CONVERSATIONS.items():
+            for prompt in (False, True):
+                mine, expected = both(theirs, source, messages, add_generation_prompt=prompt)
+                assert mine == expected, (name, conversation, prompt)
+        assert "Hello" in ChatTemplate(source, TOKENS).render(say("Hello")), name

@@ -17,7 +17,7 @@ import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import no_grad
-from tinylm.data import IGNORE, Corpus, Omissions, Progress, Records, open_records
+from tinylm.data import IGNORE, Corpus, Omissions, Progress, Records
 from tinylm.errors import TinylmError
 from tinylm.inference import BeamGenerator, Sampler, answered_spans, conversation_ids, generate
 from tinylm.inference.chat import DEFAULT_TEMPLATE, find_template
@@ -27,8 +27,7 @@ from tinylm.models import CausalLanguageModel
 from tinylm.text import Tokenizer
 
 from .kind import Paths
-from .records import RecordKind
-from .settings import TrainSettings
+from .records import RecordKind, RecordSettings, columns_of
 from .teacher_forcing import TeacherForcing, continued, examples_of
 from .tokenizers import build_tokenizer
 
@@ -39,20 +38,18 @@ Encoded = tuple[np.ndarray, np.ndarray]  # what a model reads, and what it predi
 
 
 @dataclass(frozen=True)
-class DialogueSettings(TrainSettings):
+class DialogueSettings(RecordSettings):
     """The settings of dialogue."""
 
     models: ClassVar[tuple[str, ...]] = ("gpt2", "llama", "gpt_neox")
 
     task: str = "dialogue"
     messages_column: str = ""  # the column of the conversations; guessed where empty
-    header: tuple[str, ...] = ()  # names of the columns of tables that do not begin with them
     tokenizer: str = "bpe"
     context: int = 128
     batch_size: int = 16
     learning_rate: float = 2e-3
     warmup: float = 0.1
-    deduplicate: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +65,7 @@ class Dialogue(RecordKind):
     presets = MappingProxyType({"default": {}})
     head = "language"
     sample_title = "how it answers what is held out"
-    columns = MappingProxyType({"messages": "messages_column"})
+    columns = columns_of("messages")
     settings: DialogueSettings
 
     def learn_tokenizer(self) -> Tokenizer:
@@ -119,12 +116,9 @@ class Dialogue(RecordKind):
         cls, lm: BeamGenerator, data: Paths, *, progress: Progress | None = None, **columns: str | None
     ) -> Scores:
         """The loss of what the assistant writes and what follows from it; an example is a conversation."""
-        fields = {field: columns.pop(name, None) for field, name in cls.columns.items()}
-        if columns:
-            raise TinylmError(f"conversations have no {', '.join(columns)}, only a messages_column")
-        records = open_records(data, fields, deduplicate=False, progress=progress)
+        records = cls.open_other(data, progress, **columns)
         _, encoded, told = encode_conversations(records, lm.tokenizer, find_template(lm.tokenizer), lm.model.context)
-        for message in (*records.omissions.messages(), *told):
+        for message in told:
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         return measure_conversations(lm.model, encoded, lm.tokenizer.byte_lengths())
 

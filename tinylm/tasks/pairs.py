@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinylm.data import Corpus, Progress, Records, open_records
+from tinylm.data import Corpus, Progress, Records
 from tinylm.errors import TinylmError
 from tinylm.formats import GenerationConfig, read_generation_config
 from tinylm.inference import BeamGenerator, PairFormat, answer_sources, prompt_fields, write_targets
@@ -25,7 +25,7 @@ from .settings import INFINITY, check_range
 from .teacher_forcing import Examples, TeacherForcing, continued, examples_of
 from .tokenizers import build_tokenizer
 
-__all__ = ["PairKind", "PairSettings", "read_records"]
+__all__ = ["PairKind", "PairSettings"]
 
 SAMPLES = 3  # held-out sources that people see the targets of
 
@@ -202,18 +202,3 @@ class PairKind(RecordKind):
         for record, written in zip(chosen, self._write(model, chosen), strict=True):
             lines += [record[self.source[0]], f"  -> {written}", f"  ({self.texts(record[self.target])[0]})"]
         return "\n".join(lines)
-
-
-def read_records(settings: Any, fields: Sequence[str], optional: Sequence[str] = (), progress: Any = None) -> Records:
-    """The records that the settings name, their columns as `FIELD_column` says, or else guessed."""
-    if not settings.data:
-        raise TinylmError(f"the task {settings.task} needs data: files with {' and '.join(fields)}")
-    columns = {field: getattr(settings, f"{field}_column") or None for field in fields}
-    return open_records(
-        settings.data,
-        columns,
-        optional=optional,
-        strict=settings.strict,
-        deduplicate=settings.deduplicate,
-        progress=progress,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from tinylm.metrics import LanguageMetrics
 
 __all__ = ["Examples", "TeacherForcing", "continued", "examples_of"]
 
-VALIDATION_ROWS = 32  # examples at a time
+VALIDATION_ROWS = 32  # examples at a time,
+VALIDATION_LOGITS = 1 << 24  # and of their logits at most so many numbers, 64 MB, unless one example has more
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,8 @@ class TeacherForcing:
         if not self.validation:
             return {}
         metrics = LanguageMetrics()
-        order = np.argsort(self.validation.lengths, kind="stable")
-        for first in range(0, len(order), VALIDATION_ROWS):
-            batch = self.validation.batch(order[first : first + VALIDATION_ROWS])
+        for numbers in self._validation_batches(model.config.vocab_size):
+            batch = self.validation.batch(numbers)
             targets = batch.pop("targets")
             further = (model.shifted(targets),) if self.validation.conditional else ()
             with no_grad():
@@ -113,3 +113,14 @@ class TeacherForcing:
             metrics.add(K.cross_entropy(flat, wanted), flat.argmax(axis=-1) == wanted, wanted != IGNORE)
         names = ("loss", "perplexity", "accuracy")
         return {name: metrics.result()[name] for name in names} | dict(self._measure(model))
+
+    def _validation_batches(self, vocab_size: int) -> Iterator[np.ndarray]:
+        """The numbers of the held-out examples, the short ones first, as many at a time as memory has room for."""
+        assert self.validation is not None
+        lengths = self.validation.lengths
+        order = np.argsort(lengths, kind="stable")
+        while len(order):
+            longest = int(lengths[order[:VALIDATION_ROWS][-1]])
+            rows = min(max(VALIDATION_LOGITS // (longest * vocab_size), 1), VALIDATION_ROWS)
+            yield order[:rows]
+            order = order[rows:]

@@ -12,7 +12,6 @@ from .results import (
     integers,
     room_for,
     threads_for,
-    whole_warps,
 )
 
 __all__ = [
@@ -27,5 +26,4 @@ __all__ = [
     "integers",
     "room_for",
     "threads_for",
-    "whole_warps",
 ]

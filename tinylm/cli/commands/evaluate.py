@@ -36,6 +36,7 @@ def add_to(commands: Any) -> None:
         metavar="MODEL... DATA...",
         help="models (folders, .gguf and .npz files, owner/name), and then files, folders or quoted patterns",
     )
+    parser.add_argument("--task", metavar="NAME", help="what to measure; unless given, what each model was trained for")
     add_column_options(parser)
     parser.add_argument("--json", metavar="FILE", help="write all figures to a file, or with - print them as JSON")
     parser.add_argument("--resamples", type=int, default=1000, metavar="N", help="how often examples are drawn anew")
@@ -60,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
             data,
             seed=options.seed,
             resamples=options.resamples,
+            task=options.task,
             **columns,
             progress=bar,
             notify=lambda message: print(message, file=sys.stderr) if len(models) > 1 else None,
