@@ -40,7 +40,7 @@ CHANGES = {
     "swap": SwapWords(0.2),
     "delete": DeleteWords(0.2),
     "synonyms": ReplaceBySynonym(SYNONYMS, 0.5),
-    "context": ReplaceByContext(lambda text, start, end: [text[start:end][::-1], "x"], 0.2),
+    "context": ReplaceByContext(lambda text, places: [[text[start:end][::-1], "x"] for start, end in places], 0.2),
     "back": BackTranslation(str.upper, str.lower),
 }
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(
@@ -128,15 +128,15 @@ def test_synonyms_keep_a_capital_and_hit_as_often_as_they_say():
     assert ReplaceBySynonym(SYNONYMS, 1)("明月", np.random.default_rng(6)) == "明星"
 
 
-def test_a_model_that_is_asked_for_candidates_sees_the_text_as_it_has_become():
+def test_a_model_is_asked_once_for_the_words_at_all_places_of_a_text():
     asked = []
 
-    def candidates(text: str, start: int, end: int) -> list[str]:
-        asked.append(text[start:end])
-        return [] if text[start:end] == "c" else [f"{text[:start].count('x')}x"]
+    def candidates(text: str, places: list[tuple[int, int]]) -> list[list[str]]:
+        asked.append([text[start:end] for start, end in places])
+        return [["cat", "x"], ["B"], ["z"], []]
 
-    assert ReplaceByContext(candidates, 1)("a b c", np.random.default_rng(7)) == "0x 1x c"
-    assert asked == ["a", "b", "c"]
+    assert ReplaceByContext(candidates, 1)("Cat, b 中 d", np.random.default_rng(7)) == "X, b z d"  # no word as it was
+    assert asked == [["Cat", "b", "中", "d"]]
 
 
 def test_changes_are_put_together():

@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any
 
 from tinylm.data import Progress
+from tinylm.data.augment import Change
 from tinylm.errors import TinylmError
 from tinylm.tasks import (
     STEERING,
@@ -33,6 +34,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     notify: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
+    change: Change | None = None,
     **settings: Any,
 ) -> TrainedRun:
     """Train a model for a task and return the run; `tinylm.load(run.best)` opens its best weights.
@@ -41,11 +43,12 @@ def train(
     says otherwise, text, JSON Lines, CSV or Parquet, or the built-in text where empty. preset: a name among those of
     the task, where None the one for the model. out: the run folder, a new one under runs/ if None. resume: a run folder
     to continue; of its settings only those in `tinylm.tasks.STEERING` may change. notify: told in one line each what
-    happens; progress: told how far the reading of large data is (what is done, how many bytes of how many). settings:
-    those of `tinylm.tasks.TrainSettings` and of the task (docs/tasks.md): init names a model to begin with; an
-    optimizer brings its own rate and decay, unless they are given. Raises TinylmError for settings that do not exist or
-    do not fit, and for data that cannot be used; DivergedError, with what to do, where the loss or the gradients blow
-    up.
+    happens; progress: told how far the reading of large data is (what is done, how many bytes of how many).
+    change: made anew in each text to learn from (docs/augmentation.md), beside what the setting augment names.
+    settings: those of `tinylm.tasks.TrainSettings` and of the task (docs/tasks.md): init names a model to begin with;
+    an optimizer brings its own rate and decay, unless they are given. Raises TinylmError for settings that do not exist
+    or do not fit, and for data that cannot be used; DivergedError, with what to do, where the loss or the gradients
+    blow up.
     """
     settings |= _data_setting(data)
     chosen = choose_settings(preset, settings) if resume is None else _steer(resume_settings(resume), settings, resume)
@@ -56,6 +59,7 @@ def train(
         callbacks=callbacks,
         notify=notify,
         progress=progress,
+        change=change,
     )
 
 

@@ -13,7 +13,7 @@ from .engine import Engine, open_engine
 from .generation import first_ids, generate, log_probabilities, mean_loss, next_logits
 from .greedy import greedy
 from .logits import log_softmax, probabilities
-from .masked import fill_masks, masked_logits
+from .masked import fill_masks, masked_head, masked_logits
 from .pairs import answer_sources, find_format, write_targets
 from .prompts import PairFormat, prompt_fields
 from .reading import Reader, window_start
@@ -70,6 +70,7 @@ __all__ = [
     "is_reader",
     "log_probabilities",
     "log_softmax",
+    "masked_head",
     "masked_logits",
     "mean_loss",
     "next_logits",

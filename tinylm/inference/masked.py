@@ -6,14 +6,14 @@ import numpy as np
 
 from tinylm.autograd import no_grad
 from tinylm.errors import TinylmError
-from tinylm.models import Encoder
+from tinylm.models import Encoder, Model
 from tinylm.models.heads import MaskedLanguageHead
 from tinylm.text import Tokenizer, require_special
 
 from .completion import Candidate
 from .logits import probabilities
 
-__all__ = ["fill_masks", "masked_logits"]
+__all__ = ["fill_masks", "masked_head", "masked_logits"]
 
 
 def fill_masks(model: Encoder, tokenizer: Tokenizer, text: str, k: int) -> list[list[Candidate]]:
@@ -43,8 +43,14 @@ def masked_logits(
 
     Raises TinylmError for a model that predicts no masked tokens.
     """
-    if not isinstance(model, Encoder) or not isinstance(model.head, MaskedLanguageHead):
-        raise TinylmError(f"{model.architecture} predicts no masked tokens; a model of the task masked does")
+    head = masked_head(model)
     with no_grad():
         hidden = model.hidden(ids, key_mask=key_mask).data
-        return model.head(hidden.reshape(-1, hidden.shape[-1])[places]).data
+        return head(hidden.reshape(-1, hidden.shape[-1])[places]).data
+
+
+def masked_head(model: Model) -> MaskedLanguageHead:
+    """What predicts masked tokens. Raises TinylmError for a model that has nothing of the kind."""
+    if not isinstance(model, Encoder) or not isinstance(model.head, MaskedLanguageHead):
+        raise TinylmError(f"{model.architecture} predicts no masked tokens; a model of the task masked does")
+    return model.head

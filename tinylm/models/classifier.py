@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinylm.autograd import Tensor
-from tinylm.nn import Initializer
+from tinylm.nn import Embedding, Initializer
 
 from .base import Model
 from .heads import LAST, MEAN, PooledHead, label_loss
@@ -49,6 +49,11 @@ class CausalClassifier(Model):
     def context(self) -> int | None:
         """How many tokens the model can look at; None where there is no limit."""
         return self.body.context
+
+    @property
+    def tokens(self) -> Embedding:
+        """The embedding of the tokens."""
+        return self.body.tokens
 
     @property
     def gradient_checkpointing(self) -> bool | None:  # type: ignore[override]

@@ -10,7 +10,7 @@ import numpy as np
 import tinylm_kernels as K
 from tinylm.autograd import Tensor, no_grad
 from tinylm.autograd import functional as F
-from tinylm.nn import Initializer
+from tinylm.nn import Embedding, Initializer
 
 from .base import Model
 from .classifier import CausalClassifier, classifier_name
@@ -43,6 +43,8 @@ def _saves_memory(rows: int, vocabulary: int, width: int) -> bool:
 
 class CausalLanguageModel(Model):
     """Predicts each token from those before it. Subclasses define `hidden`, `head_weight` and `new_cache`."""
+
+    tokens: Embedding
 
     @property
     def context(self) -> int | None:

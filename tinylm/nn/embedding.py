@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from tinylm.autograd import Tensor
@@ -18,6 +21,17 @@ class Embedding(Module):
 
     def __init__(self, rows: int, channels: int, init: Initializer, *, std: float = 0.02):
         self.weight = init.normal(rows, channels, std=std)
+        self._change: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, ids: np.ndarray) -> Tensor:
-        return F.embedding(self.weight, ids)
+        rows = F.embedding(self.weight, ids)
+        return rows if self._change is None else self._change(rows)
+
+    @contextmanager
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Within the block the layer gives what `change` makes of the rows, such as mixtures of examples."""
+        self._change = change
+        try:
+            yield
+        finally:
+            self._change = None

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from tinylm.data import Progress
+from tinylm.data.augment import Change
 from tinylm.errors import TinylmError
 from tinylm.formats import open_model
 from tinylm.inference import BeamGenerator
@@ -37,7 +38,7 @@ class TaskKind(ABC):
 
     A run makes one and calls, in this order, `fingerprint`, `build_tokenizer`, `load`, `build_model`, and `sample` on
     the way. init: the model that the run begins with, None for a new one. notify: told in one line each what happens;
-    progress: how far the reading of large data is.
+    progress: how far the reading of large data is. change: made in the texts to learn from, where the task `augments`.
     """
 
     name: ClassVar[str]
@@ -58,6 +59,7 @@ class TaskKind(ABC):
     head: ClassVar[str]
     sample_title: ClassVar[str] = "what it writes"
     metric: ClassVar[str] = "loss"
+    augments: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -65,8 +67,11 @@ class TaskKind(ABC):
         *,
         notify: Callable[[str], None] = lambda message: None,
         progress: Progress | None = None,
+        change: Change | None = None,
     ):
-        self.settings, self.notify, self.progress = settings, notify, progress
+        if change is not None and not self.augments:
+            raise TinylmError(f"the task {self.name} changes no texts: leave out the change")
+        self.settings, self.notify, self.progress, self.change = settings, notify, progress, change
         self.init = open_model(settings.init) if settings.init else None
         if self.init is not None:
             self.init.family.architecture_with(self.head_for(self.init.family))  # or refused before anything is read

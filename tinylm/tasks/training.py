@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinylm.data import Progress
+from tinylm.data.augment import Change
 from tinylm.errors import DivergedError, TinylmError
 from tinylm.extras import import_extra
 from tinylm.models import Model
@@ -78,17 +79,19 @@ def run_training(
     callbacks: Sequence[Callback] = (),
     notify: Callable[[str], None] = lambda message: None,
     progress: Progress | None = None,
+    change: Change | None = None,
 ) -> TrainedRun:
     """Train a model for the task of the settings into a run folder, or continue the run in one.
 
     out: the folder, a new one under runs/ where None. resume: a run folder; its settings must be these, but for
     STEERING.
-    notify: told in one line each what happens; progress: how far the reading of large data is. Raises TinylmError or
+    notify: told in one line each what happens; progress: how far the reading of large data is. change: made in the
+    texts to learn from, beside those of the settings; a run that is resumed takes it again. Raises TinylmError or
     OSError with what is wrong and what to do; what was trained until then is kept.
     """
     if settings.track == "tensorboard":
         import_extra("tensorboardX", "track=tensorboard")  # or refused before anything is made
-    kind = find_task(settings.task)(settings, notify=notify, progress=progress)
+    kind = find_task(settings.task)(settings, notify=notify, progress=progress, change=change)
     begun = None if resume is None else _reopen(resume, kind)
     tokenizer = kind.build_tokenizer() if begun is None else _resume_tokenizer(begun, kind)
     task = kind.load(tokenizer)

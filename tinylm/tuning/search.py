@@ -93,12 +93,17 @@ def resume_tuning(
     try:
         settings = resolve_settings(written["settings"])
         space = {
-            name: Range(**values) if isinstance(values, dict) else Choices(tuple(values))
+            name: Range(**values) if isinstance(values, dict) else Choices(tuple(map(_unwritten, values)))
             for name, values in written["space"].items()
         }
     except (KeyError, TypeError, AttributeError):
         raise FileFormatError(path / DESCRIPTION, "does not describe a search") from None
     return _Search(path, settings, space, notify).run(trials, workers)
+
+
+def _unwritten(value: Any) -> Any:
+    """A value as it was before JSON made a list of it."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 class _Search:

@@ -12,6 +12,7 @@ from tinylm.tasks import OF_NEW_MODELS, RECURRENT, TrainSettings, read_setting
 
 __all__ = ["Choices", "Range", "Space", "default_space", "draw", "parse_space", "read_space"]
 
+NOTHING = "none"  # a setting of several values that has none
 WITHOUT_DROPOUT = ("llama",)
 LOGARITHMIC = 10  # a range whose end is this many times its beginning is searched by magnitude
 
@@ -42,8 +43,13 @@ class Choices:
 
     values: tuple[Any, ...]
 
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """The values as Optuna, tables and plots know them: several values of one setting as --set takes them."""
+        return tuple(",".join(value) or NOTHING if isinstance(value, tuple) else value for value in self.values)
+
     def __str__(self) -> str:
-        return ",".join(map(str, self.values))
+        return ",".join(map(str, self.labels))
 
 
 Space = Mapping[str, Range | Choices]
@@ -82,6 +88,9 @@ def _read(name: str, value: Any, settings: TrainSettings) -> Range | Choices:
         value = value.split(",")
     if not isinstance(value, Sequence) or not value:
         raise TinylmError(f"search: {name} is {value!r}, expected low..high or choices")
+    if isinstance(getattr(settings, name), tuple):  # a setting of several values, parted by + where , parts choices
+        chosen = [item.replace("+", ",") if isinstance(item, str) else item for item in value]
+        value = [() if item in ("", NOTHING) else item for item in chosen]
     values = tuple(read_setting(settings, name, item) for item in value)
     if not isinstance(value, tuple):
         return Choices(tuple(dict.fromkeys(values)))
@@ -109,7 +118,8 @@ def draw(trial: Any, space: Space) -> dict[str, Any]:
     drawn: dict[str, Any] = {}
     for name, values in space.items():
         if isinstance(values, Choices):
-            drawn[name] = trial.suggest_categorical(name, values.values)
+            label = trial.suggest_categorical(name, values.labels)
+            drawn[name] = values.values[values.labels.index(label)]
         elif values.is_whole:
             drawn[name] = trial.suggest_int(name, values.low, values.high, log=values.is_logarithmic)
         else:

@@ -109,13 +109,13 @@ class TunedStudy:
         for trial in self.trials:
             if trial.value is not None and name in trial.settings:
                 drawn = trial.settings[name]
-                x = values.values.index(drawn) if isinstance(values, Choices) else drawn
+                x = values.labels.index(drawn) if isinstance(values, Choices) else drawn
                 axes.scatter(
                     x, trial.value, color="C1" if trial is best else "C0" if trial.state == "finished" else "0.7"
                 )
         axes.set(xlabel=name, ylabel=self.metric)
         if isinstance(values, Choices):
-            axes.set_xticks(range(len(values.values)), [str(value) for value in values.values])
+            axes.set_xticks(range(len(values.labels)), map(str, values.labels))
             axes.margins(x=0.2)
         elif values.is_logarithmic:
             axes.set_xscale("log")

@@ -36,8 +36,8 @@ class Mixup:
         return self.mix(np.eye(classes)[labels])
 
 
-def draw_mixup(rows: int, *, alpha: float = 0.2, seed: int, step: int) -> Mixup:
-    """Partners and weights for a batch: a function of the seed and the step.
+def draw_mixup(rows: int, *, alpha: float = 0.2, seed: int, step: int, first_row: int = 0) -> Mixup:
+    """Partners and weights for rows of a batch: a function of the seed, the step and the first of them.
 
     alpha: of the Beta distribution of the weights; the smaller, the nearer a row stays to itself. rows: those that are
     in memory together, since a partner is one of them. Source: Zhang et al. 2018, arXiv:1710.09412; for text Guo et
@@ -45,6 +45,6 @@ def draw_mixup(rows: int, *, alpha: float = 0.2, seed: int, step: int) -> Mixup:
     """
     if rows < 1 or not alpha > 0:
         raise TinylmError(f"draw_mixup: expected rows and a positive alpha, received {rows} and {alpha}")
-    random = random_of(seed, step, 0)
+    random = random_of(seed, step, first_row)
     weight = random.beta(alpha, alpha, rows)
     return Mixup(random.permutation(rows), np.maximum(weight, 1 - weight))

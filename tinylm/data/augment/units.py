@@ -19,6 +19,14 @@ class Units:
     words: list[str]
     gaps: list[str]
 
+    def places(self) -> list[tuple[int, int]]:
+        """Where in the text each word begins and ends."""
+        found, end = [], 0
+        for gap, word in zip(self.gaps, self.words, strict=False):
+            found.append((end + len(gap), end + len(gap) + len(word)))
+            end = found[-1][1]
+        return found
+
     def join(self) -> str:
         """The text."""
         return self.gaps[0] + "".join(word + gap for word, gap in zip(self.words, self.gaps[1:], strict=True))

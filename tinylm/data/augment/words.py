@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from .change import Random, check_rate
-from .units import Units, split_units
+from .units import split_units
 
 __all__ = ["BackTranslation", "Candidates", "DeleteWords", "ReplaceByContext", "ReplaceBySynonym", "SwapWords"]
 
-Candidates = Callable[[str, int, int], Sequence[str]]  # of a text, what could stand from one place to another
+Place = tuple[int, int]  # where a word begins in a text, and where it ends
+# Of a text, words that could stand at each of some places, all of them hidden.
+Candidates = Callable[[str, Sequence[Place]], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -78,18 +80,17 @@ class ReplaceBySynonym:
         for at in _chosen(len(units.words), self.rate, random):
             word = units.words[at]
             if others := self.synonyms.get(word) or self.synonyms.get(word.lower()):
-                other = others[int(random.integers(len(others)))]
-                units.words[at] = other[:1].upper() + other[1:] if word[:1].isupper() else other
+                units.words[at] = _as_written(word, others[int(random.integers(len(others)))])
         return units.join()
 
 
 @dataclass(frozen=True)
 class ReplaceByContext:
-    """Each word becomes what a model finds likely in its place, with the probability `rate`.
+    """Each word becomes what a model finds likely in its place, with the probability `rate`; a first capital stays one.
 
-    candidates: given a text and where the word begins and ends, words that could stand there, such as the most likely
-    ones of a masked language model; each is as likely, and where there is none the word stays. Words are looked at from
-    left to right, each in the text as it has become. Source: Kobayashi 2018, arXiv:1805.06201.
+    candidates: given a text and the places of the words to replace, others for each, such as the likeliest ones of a
+    masked language model that sees none of these words; each is as likely, and where there is none the word stays.
+    Source: Kobayashi 2018, arXiv:1805.06201; several places at once as Wu et al. 2019, arXiv:1812.06705.
     """
 
     candidates: Candidates
@@ -100,12 +101,13 @@ class ReplaceByContext:
 
     def __call__(self, text: str, random: Random) -> str:
         units = split_units(text)
-        for at in _chosen(len(units.words), self.rate, random):
-            start = len(_before(units, at))
+        chosen = _chosen(len(units.words), self.rate, random)
+        places = units.places()
+        found = self.candidates(text, [places[at] for at in chosen]) if chosen else []
+        for at, others in zip(chosen, found, strict=True):
             word = units.words[at]
-            others = [other for other in self.candidates(units.join(), start, start + len(word)) if other != word]
-            if others:
-                units.words[at] = others[int(random.integers(len(others)))]
+            if others := [other for other in others if other.lower() != word.lower()]:
+                units.words[at] = _as_written(word, others[int(random.integers(len(others)))])
         return units.join()
 
 
@@ -128,5 +130,6 @@ def _chosen(count: int, rate: float, random: Random) -> list[int]:
     return np.flatnonzero(random.random(count) < rate).tolist()
 
 
-def _before(units: Units, at: int) -> str:
-    return Units(units.words[:at], units.gaps[: at + 1]).join()
+def _as_written(word: str, other: str) -> str:
+    """The other word, with a first capital where the word has one."""
+    return other[:1].upper() + other[1:] if word[:1].isupper() else other

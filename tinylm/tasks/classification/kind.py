@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinylm.data import Corpus, Progress
+from tinylm.data.augment import Augmenter, Compose
 from tinylm.data.records import Records
 from tinylm.errors import TinylmError
 from tinylm.inference import BeamGenerator, class_probabilities, encode_text
 from tinylm.metrics import Scores, classification, multilabel
 from tinylm.models.heads import MULTI_LABEL, SINGLE_LABEL
-from tinylm.text import Tokenizer, find_special
+from tinylm.text import Inputs, Tokenizer, find_special
 
+from ..augmentation import MIXUP, read_augment, text_change
 from ..kind import Paths
 from ..records import EncoderSettings, RecordKind
 from ..settings import RECURRENT, check_choice
@@ -27,6 +29,7 @@ from .task import Examples, LabelTask
 __all__ = ["Classification", "ClassificationSettings"]
 
 RECURRENT_PRESET = {"layers": 1, "learning_rate": 3e-3, "weight_decay": 0.01, "tie_embeddings": False}
+CHARACTERS = 16  # of a text that is changed, for each token of the context: the rest would be cut
 SHOWN = 12  # labels of a confusion matrix that people look at
 
 
@@ -42,11 +45,16 @@ class ClassificationSettings(EncoderSettings):
     pair_column: str = ""  # of a second text, where examples are pairs
     label_separator: str = ""  # between the labels of one text, where it may have several: "|"
     class_weights: str = "none"  # balanced: all labels count alike in the loss, however many examples they have
+    augment: tuple[str, ...] = ()  # changes of the texts to learn from, NAME or NAME:STRENGTH: docs/augmentation.md
+    thesaurus: str = ""  # of augment=synonyms: a MyThes file, or the folder of WordNet
+    masked_model: str = ""  # of augment=context
+    translators: tuple[str, ...] = ()  # of augment=back-translation: a model there, and one back
     steps: int = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("class_weights", self.class_weights, ("none", "balanced"))
+        read_augment(self.augment)
 
 
 class Classification(RecordKind):
@@ -59,6 +67,7 @@ class Classification(RecordKind):
     )
     head = "classification"
     metric = "f1_macro"
+    augments = True
     sample_title = "what it says of what is held out"
     columns = MappingProxyType({"text": "text_column", "text_pair": "pair_column", "label": "label_column"})
     optional = ("text_pair",)
@@ -100,8 +109,26 @@ class Classification(RecordKind):
             seed=settings.seed,
             label_smoothing=settings.label_smoothing,
             class_weights=self.train.class_weights() if balanced else None,
+            draw=self._drawn(tokenizer),
+            mixup=read_augment(settings.augment).get(MIXUP),
         )
         return self.task
+
+    def _drawn(self, tokenizer: Tokenizer) -> Callable[[int, int, int], Inputs] | None:
+        """What the text of a number becomes in a row of a step; None where texts stay as they are."""
+        settings = self.settings
+        changes = [change for change in (text_change(settings), self.change) if change is not None]
+        if not changes:
+            return None
+        most = CHARACTERS * settings.context
+        change = Compose([lambda text, random: text[:most], *changes])
+        augment = Augmenter(change, seed=settings.seed, fields=("text", "text_pair"))
+
+        def draw(number: int, step: int, row: int) -> Inputs:
+            record = augment(self.train[number], step=step, row=row)
+            return encode_text(tokenizer, record["text"], record.get("text_pair"), settings.context)
+
+        return draw
 
     def _encode(self, records: Records, tokenizer: Tokenizer) -> Examples:
         rows = [encode_text(tokenizer, r["text"], r.get("text_pair"), self.settings.context) for r in records]

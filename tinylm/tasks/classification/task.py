@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from tinylm.autograd import Tensor
 from tinylm.data import LengthBuckets
+from tinylm.data.augment import Mixup, draw_mixup
 from tinylm.inference import class_probabilities, classifier_inputs
 from tinylm.metrics import Scores, classification, confusion_matrix, multilabel
 from tinylm.models import label_loss
@@ -18,8 +19,16 @@ from tinylm.text import Inputs
 
 __all__ = ["Examples", "LabelTask"]
 
-# Encoded texts, the length that they are padded to, targets, and weights.
-Batch = tuple[list[Inputs], int, np.ndarray, np.ndarray | None]
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded texts, the length that they are padded to, the labels' numbers and weights, and how texts are mixed."""
+
+    rows: list[Inputs]
+    length: int
+    targets: np.ndarray
+    weights: np.ndarray | None
+    mixup: Mixup | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,9 @@ class LabelTask:
     """The task (see `tinylm.training.Task`) on texts to train on and texts that are held out.
 
     names: of the labels, in order; several: whether a text may have any number of them. class_weights: of each label
-    in the loss, by name, for labels of which a text has one.
+    in the loss, by name, for labels of which a text has one. draw: what is read instead of the text of a number, in a
+    row of a step; None for the text as it is. mixup: the alpha of `draw_mixup` for the embeddings of the texts of a
+    batch and their labels; None for none.
     """
 
     def __init__(
@@ -56,9 +67,13 @@ class LabelTask:
         seed: int = 0,
         label_smoothing: float = 0.0,
         class_weights: Mapping[str, float] | None = None,
+        draw: Callable[[int, int, int], Inputs] | None = None,
+        mixup: float | None = None,
     ):
         self.train, self.validation, self.names, self.several = train, validation, list(names), several
-        self.batch_size, self.label_smoothing = batch_size, label_smoothing
+        self.batch_size, self.label_smoothing, self.seed = batch_size, label_smoothing, seed
+        self._draw, self._alpha = draw, mixup
+        self._drawn: tuple[int, list[Inputs]] = (-1, [])  # the last step, and its texts
         self._buckets = LengthBuckets(train.lengths, batch_size=batch_size, seed=seed)
         self._targets = self._numbers(train.labels)
         self._weights: np.ndarray | None = None
@@ -79,25 +94,53 @@ class LabelTask:
 
     def batch(self, step: int, rows: slice) -> Batch:
         """Slices of a batch are as long as the whole of it."""
-        numbers = self._buckets.rows(step)
-        length = int(self.train.lengths[numbers].max())
-        chosen = numbers[rows]
-        targets = self._targets[chosen]
+        texts = self._texts(step)
+        length = max(len(text.ids) for text in texts)
+        targets = self._targets[self._buckets.rows(step)[rows]]
         weights = None if self._weights is None else self._weights[targets]
-        return [self.train.rows[number] for number in chosen], length, targets, weights
+        if self._alpha is None:
+            return Batch(texts[rows], length, targets, weights, None)
+        mixup = draw_mixup(len(targets), alpha=self._alpha, seed=self.seed, step=step, first_row=rows.start or 0)
+        return Batch(texts[rows], length, *self._mixed(targets, weights, mixup), mixup)
+
+    def _texts(self, step: int) -> list[Inputs]:
+        """The texts of the whole batch of a step, as they are read in it."""
+        numbers = self._buckets.rows(step)
+        if self._draw is None:
+            return [self.train.rows[number] for number in numbers]
+        if self._drawn[0] != step:
+            self._drawn = (step, [self._draw(int(number), step, row) for row, number in enumerate(numbers)])
+        return self._drawn[1]
+
+    def _mixed(
+        self, targets: np.ndarray, weights: np.ndarray | None, mixup: Mixup
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The labels of mixed texts: of one label a text, first its own and then its partner's, by their weights."""
+        if self.several:
+            return mixup.mix(targets), None
+        both = np.concatenate([targets, targets[mixup.partner]])
+        shares = np.concatenate([mixup.weight, 1 - mixup.weight]).astype(np.float32)
+        return both, shares if weights is None else shares * np.concatenate([weights, weights[mixup.partner]])
 
     def loss(self, model: Any, batch: Batch) -> Tensor:
-        rows, length, targets, weights = batch
-        ids, seen = classifier_inputs(model, rows, length)
-        problem = model.config.problem_type
-        return label_loss(model(ids, **seen), targets, problem, weights, label_smoothing=self.label_smoothing)
+        ids, seen = classifier_inputs(model, batch.rows, batch.length)
+        logits = model(ids, **seen) if batch.mixup is None else self._mixed_logits(model, ids, seen, batch.mixup)
+        problem, smoothing = model.config.problem_type, self.label_smoothing
+        return label_loss(logits, batch.targets, problem, batch.weights, label_smoothing=smoothing)
+
+    def _mixed_logits(self, model: Any, ids: np.ndarray, seen: dict[str, np.ndarray], mixup: Mixup) -> Tensor:
+        """Logits of mixed embeddings; where each has two labels, twice. A mixture is as long as the longer text."""
+        if "key_mask" in seen:
+            seen = {**seen, "key_mask": seen["key_mask"] | seen["key_mask"][mixup.partner]}
+        with model.tokens.changed(mixup.mix):
+            logits = model(ids, **seen)
+        return logits if self.several else logits[np.tile(np.arange(len(ids)), 2)]
 
     def count(self, batch: Batch) -> float:
-        weights = batch[3]
-        return len(batch[0]) if weights is None else float(weights.sum())
+        return len(batch.rows) if batch.weights is None else float(batch.weights.sum())
 
     def tokens(self, batch: Batch) -> int:
-        return sum(len(row.ids) for row in batch[0])
+        return sum(len(row.ids) for row in batch.rows)
 
     def evaluate(self, model: Any) -> dict[str, float]:
         """The loss without weights or smoothing, and the scores of `tinylm.metrics`, of all that is held out."""
