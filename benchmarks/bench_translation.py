@@ -47,6 +47,7 @@ def main() -> None:
         path = Path(folder) / "pairs.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         chosen = {**SETTINGS, "data": (str(path),), "steps": options.steps, "weight_decay": 0.0, "validation": 0.05}
+        chosen["precision"] = "float32"  # of both engines
         settings = choose_settings(None, {**chosen, "task": "translation", "written": 10**6})
         kind = TASKS["translation"](settings)
         tokenizer = kind.build_tokenizer()

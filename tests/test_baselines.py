@@ -47,6 +47,10 @@ def test_a_memory_answers_with_what_it_has_seen():
     assert memory.translate(["open file", "closing files", "打开", "zzz"]) == [
         "Datei öffnen", "Datei schließen", "open", "Datei öffnen",
     ]  # fmt: skip
+    assert memory.nearest("Open the file") == (0, pytest.approx(1))
+    another, similarity = memory.nearest("Open the file", besides=0)
+    assert another == 1
+    assert 0.3 < similarity < 1
 
 
 def test_sentences_end_at_marks_and_lines():

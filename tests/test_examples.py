@@ -115,8 +115,9 @@ def test_the_translation_is_measured_beside_a_memory_and_says_what_is_missing(tm
     options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 300, "check": False}
     done = subprocess.run([*script, *small], **options)
     assert done.returncode == 0, done.stderr
-    assert "the model              bleu" in done.stdout
-    assert "a translation memory   bleu" in done.stdout
+    assert "the model alone                   bleu" in done.stdout
+    assert "a translation memory              bleu" in done.stdout
+    assert "without: " in done.stdout
     missing = subprocess.run([*script, "--language", "nowhere"], **options)
     assert missing.returncode == 1
     assert "apt install gimp-data" in missing.stderr

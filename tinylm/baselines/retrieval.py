@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import TinylmError
 from .tfidf import Features, TfIdf
 
-__all__ = ["TranslationMemory", "character_grams"]
+__all__ = ["Match", "TranslationMemory", "character_grams"]
 
 
 def character_grams(text: str) -> list[str]:
     """Runs of one to three characters of the lower-cased text: they see inside words, in any script."""
     text = f" {' '.join(text.lower().split())} "
     return [text[start : start + n] for n in (1, 2, 3) for start in range(len(text) - n + 1)]
+
+
+class Match(NamedTuple):
+    """The number of a source that is known, and its similarity, 0 to 1: the cosine of TF-IDF."""
+
+    number: int
+    similarity: float
 
 
 class TranslationMemory:
@@ -37,14 +45,17 @@ class TranslationMemory:
                 weights.append(weight)
         self._postings = {name: (np.array(texts), np.array(weights)) for name, (texts, weights) in postings.items()}
 
-    def nearest(self, source: str) -> int:
-        """The number of the most similar source."""
+    def nearest(self, source: str, *, besides: int | None = None) -> Match:
+        """The most similar source; `besides` is the number of one that does not count, such as the text itself."""
         scores = np.zeros(len(self.targets))
         for feature, weight in self._tfidf.vector(source).items():
             texts, weights = self._postings[feature]
             scores[texts] += weight * weights
-        return int(scores.argmax())
+        if besides is not None:
+            scores[besides] = 0
+        best = int(scores.argmax())
+        return Match(best, float(scores[best]))
 
     def translate(self, sources: Sequence[str]) -> list[str]:
         """The target of each text's nearest source."""
-        return [self.targets[self.nearest(source)] for source in sources]
+        return [self.targets[self.nearest(source).number] for source in sources]
