@@ -86,7 +86,9 @@ def main() -> None:
         "a translation memory": known,
         "the model alone": lm.translate(sources),
         "the model, shown the memory's": shown,
-        "the memory if similar, or else it": [a if near else b for near, a, b in zip(similar, known, shown, strict=True)],
+        "the memory if similar, or else it": [
+            a if near else b for near, a, b in zip(similar, known, shown, strict=True)
+        ],
     }
     for what, rows in (("all", similar | True), ("with a near-duplicate", similar), ("without", ~similar)):
         print(f"{what}: {rows.sum():,} messages")
