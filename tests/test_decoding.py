@@ -164,7 +164,11 @@ def test_texts_are_generated_by_the_engine_without_a_module(tmp_path) -> None:
     text = lm.generate("ab", max_tokens=12, temperature=0)
     assert isinstance(lm.decoder, Engine)
     assert "model" not in vars(lm)
-    assert lm.model is lm.decoder  # from now on
+    assert lm.model is not lm.decoder  # whose engine follows it from now on
+    lm.model.tokens.weight.data = np.zeros_like(lm.model.tokens.weight.data)
+    assert lm.generate("ab", max_tokens=12, temperature=0) != text
+    lm = tinylm.load(tmp_path / "m")
+    assert lm.model is not None
     assert lm.generate("ab", max_tokens=12, temperature=0) == text
 
 

@@ -28,6 +28,7 @@ from tinylm.inference import (
     ChatGenerator,
     Engine,
     Labelled,
+    ModuleEngine,
     answer_from_context,
     answer_sources,
     classify,
@@ -94,16 +95,23 @@ class LM(ChatGenerator, BeamGenerator):
 
     @cached_property
     def model(self) -> Any:
-        """The Module, built and its weights mapped when first asked for. From then on it is what generates."""
+        """The Module, built and its weights mapped when first asked for. From then on its weights generate."""
         return self._get_model()
 
     @property
     def decoder(self) -> Any:
-        """What generates: the engine, on the weights as the file holds them.
+        """What generates: the engine, on the weights as the file holds them, or once there is a Module, on that's.
 
-        Where the family has none, or the Module has been asked for, it is the Module: what is changed in that is seen.
+        What is changed in the Module is seen by the next request; see `ModuleEngine`. Where there is no engine for the
+        family, the Module generates.
         """
-        return self.model if "model" in vars(self) else self._engine or self.model
+        if "model" not in vars(self) and self._engine is not None:
+            return self._engine
+        return self._module_engine.get() or self.model
+
+    @cached_property
+    def _module_engine(self) -> ModuleEngine:
+        return ModuleEngine(self.model)
 
     @cached_property
     def _engine(self) -> Engine | None:

@@ -10,6 +10,7 @@ from .classification import Labelled, class_probabilities, classifier_inputs, cl
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .decoder import Decoder
 from .engine import Engine, open_engine
+from .following import ModuleEngine
 from .generation import first_ids, generate, log_probabilities, mean_loss, next_logits
 from .greedy import greedy
 from .logits import log_softmax, probabilities
@@ -20,6 +21,7 @@ from .reading import Reader, window_start
 from .sampling import Sampler, Sampling
 from .sentence_vectors import sentence_vectors
 from .stopping import StopStrings
+from .target_engine import TargetEngine
 from .targets import target_start
 from .text_generator import TextGenerator
 from .writing import Stream, Writer, score_token
@@ -40,6 +42,7 @@ __all__ = [
     "GenerationSettings",
     "Hypothesis",
     "Labelled",
+    "ModuleEngine",
     "PairFormat",
     "PlainTemplate",
     "Reader",
@@ -48,6 +51,7 @@ __all__ = [
     "SequenceCache",
     "StopStrings",
     "Stream",
+    "TargetEngine",
     "TextGenerator",
     "TokenScore",
     "Usage",

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 
 from tinylm.errors import TinylmError
-from tinylm.models import EncoderDecoder
 
 from .beam import BeamSettings, Hypothesis, beam_search, force, repeated_ngrams
 from .completion import Completion, GenerationSettings
@@ -42,7 +41,7 @@ class BeamGenerator(TextGenerator):
         reader, writer = self._begin(prompt, chosen)
         context = reader.model.context
         ids, most = list(writer.ids), chosen.max_tokens
-        if isinstance(self.decoder, EncoderDecoder):
+        if self._conditional:
             ids = ids[:1]  # the search chooses the tokens that are forced
             most = most if context is None else min(most, context)
         elif context is not None:
@@ -62,7 +61,7 @@ class BeamGenerator(TextGenerator):
 
     def _forced(self, new: int, most: int) -> int | None:
         """The token that an encoder-decoder has to write after `new` others, of `most` at most."""
-        if not isinstance(self.decoder, EncoderDecoder):
+        if not self._conditional:
             return None
         config = self.generation_config
         last = config.forced_eos_token_id if new == most - 1 else None

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Sequence
 
 import numpy as np
 
-from tinylm.models import Plan
+from tinylm.models import Attend, Plan
 
-__all__ = ["DecodeCache", "SequenceCache"]
+__all__ = ["DecodeCache", "SequenceCache", "SourceMemory", "cache_places", "source_places"]
+
+
+def cache_places(plan: Plan) -> list[tuple[int, int]]:
+    """Where the keys and the values of each layer begin in the cache of a sequence, in bytes."""
+    return _places(plan.attentions, 4 * plan.context)
+
+
+def source_places(plan: Plan) -> list[tuple[int, int]]:
+    """The same in the memory of a source, in bytes for each of its tokens."""
+    return _places(plan.sources, 4)
+
+
+def _places(attentions: Sequence[Attend], size: int) -> list[tuple[int, int]]:
+    widths = [step.groups * width for step in attentions for width in (step.key_width, step.value_width)]
+    starts = [0, *(size * np.cumsum(widths)).tolist()]
+    return list(zip(starts[:-1:2], starts[1::2], strict=True))
+
+
+class SourceMemory:
+    """The keys and values of the tokens of a source, which the target tokens see: read once, and shared by all targets.
+
+    key_values: of each layer what its projection gave, (S, G (D + E)). keys[layer]: (S, G, D), values[layer]: (S, G,
+    E).
+    """
+
+    def __init__(self, plan: Plan, key_values: Sequence[np.ndarray]):
+        self.length, self.keys, self.values = len(key_values[0]), list[np.ndarray](), list[np.ndarray]()
+        self._memory = np.empty(sum(both.size for both in key_values), np.float32)
+        self.address: int = self._memory.__array_interface__["data"][0]
+        at = 0
+        for step, both in zip(plan.sources, key_values, strict=True):
+            width = step.groups * step.key_width
+            for arrays, part in ((self.keys, both[:, :width]), (self.values, both[:, width:])):
+                place = self._memory[at : at + part.size].reshape(part.shape)
+                place[...] = part
+                arrays.append(place.reshape(self.length, step.groups, -1))
+                at += part.size
 
 
 class SequenceCache:
@@ -17,23 +55,23 @@ class SequenceCache:
 
     Address space is reserved for the whole context; the system gives memory to a page when it is first written, so that
     a cache takes what its tokens take, and never moves. keys[layer]: (context, G, D), values[layer]: (context, G, E),
-    float32; the first `length` tokens are there.
+    float32; the first `length` tokens are there. memory: of the source, where the sequence is its target.
     """
 
-    def __init__(self, plan: Plan):
-        self._plan, self.length, self.context = plan, 0, plan.context
-        self.places: list[tuple[int, int]] = []  # of each layer's keys and values, in bytes
-        shapes = []
-        for step in plan.attentions:
-            shapes += [(plan.context, step.groups, width) for width in (step.key_width, step.value_width)]
-        starts = [0, *np.cumsum([4 * int(np.prod(shape)) for shape in shapes]).tolist()]
-        self._memory = mmap.mmap(-1, starts[-1])
+    def __init__(self, plan: Plan, memory: SourceMemory | None = None):
+        self._plan, self.length, self.context, self.memory = plan, 0, plan.context, memory
+        shapes = [
+            (plan.context, step.groups, width)
+            for step in plan.attentions
+            for width in (step.key_width, step.value_width)
+        ]
+        starts = [place for pair in cache_places(plan) for place in pair]
+        self._memory = mmap.mmap(-1, starts[-1] + 4 * math.prod(shapes[-1]))
         arrays = [
-            np.frombuffer(self._memory, np.float32, int(np.prod(shape)), start).reshape(shape)
-            for shape, start in zip(shapes, starts, strict=False)
+            np.frombuffer(self._memory, np.float32, math.prod(shape), start).reshape(shape)
+            for shape, start in zip(shapes, starts, strict=True)
         ]
         self.keys, self.values = arrays[::2], arrays[1::2]
-        self.places = list(zip(starts[:-1:2], starts[1::2], strict=False))
         self.address: int = arrays[0].__array_interface__["data"][0]
 
     def keep(self, length: int) -> bool:
@@ -43,7 +81,7 @@ class SequenceCache:
 
     def copy(self) -> SequenceCache:
         """Another one with the same tokens."""
-        other = SequenceCache(self._plan)
+        other = SequenceCache(self._plan, self.memory)
         other.restore(self.state())
         return other
 

@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tinylm.models import Attend, Matrix, Norm, Plan, Project
+from tinylm.models import Attend, Matrix, Norm, Normalize, Plan, Project, Step
 from tinylm_kernels.decoding import program as P
 from tinylm_kernels.decoding.running import run_program
 from tinylm_kernels.packed.products import address_of, in_whole_units, place_of, way_of
 
 from .by_kernels import embed
-from .cache import SequenceCache
+from .cache import SequenceCache, cache_places, source_places
 
 __all__ = ["CompiledPlan"]
 
 _ACTIVATIONS = {
-    None: P.COPY,
-    "swiglu": P.SWIGLU,
     "silu": P.SILU,
     "gelu": P.GELU,
     "gelu_exact": P.GELU_EXACT,
@@ -40,21 +38,41 @@ class CompiledPlan:
         self._matrices: dict[int, Matrix] = {}
         self._rows = 0
         self._alone = plan.nbytes < ALONE_BELOW
+        self._side_by_side = _starts_of(plan, apart=False)
+        self._one_after_another = _starts_of(plan, apart=True)
 
     def run(self, ids: np.ndarray, caches: list[SequenceCache]) -> np.ndarray:
         """ids (B,), the next token of each sequence, to the logits (B, V) after it."""
-        positions = np.array([cache.length for cache in caches], np.int64)
-        addresses = np.array([cache.address for cache in caches], np.int64)
+        logits = self._run(ids, caches, np.array([cache.length for cache in caches]), 0, self._side_by_side)
+        for cache in caches:
+            cache.length += 1
+        return logits
+
+    def read(self, ids: np.ndarray, cache: SequenceCache, count: int) -> np.ndarray:
+        """ids (T,), the next tokens of one sequence, to the logits (count, V) after the last of them.
+
+        The same bits as of one token after the other, for the weights of all are read together.
+        """
+        positions = np.arange(cache.length, cache.length + len(ids))
+        logits = self._run(ids, [cache] * len(ids), positions, len(ids) - count, self._one_after_another)
+        cache.length += len(ids)
+        return logits
+
+    def _run(
+        self, ids: np.ndarray, caches: list[SequenceCache], positions: np.ndarray, first: int, starts: np.ndarray
+    ) -> np.ndarray:
+        rows = np.zeros((len(ids), P.ROW_COLUMNS), np.int64)
+        rows[:, P.POSITION] = positions
+        rows[:, P.CACHE] = [cache.address for cache in caches]
+        rows[:, P.OTHER] = [cache.memory.address if cache.memory else 0 for cache in caches]
+        rows[:, P.OTHER_LENGTH] = [cache.memory.length if cache.memory else 0 for cache in caches]
         with self._lock:
             if len(ids) > self._rows:
                 self._build(len(ids))
             self._buffers["x"][: len(ids)] = embed(self.plan, ids, positions)
             angles = self._angles(int(positions.max()) + 1)
-            run_program(*self._program, positions, addresses, angles, alone=self._alone)
-            logits = self._buffers["logits"][: len(ids)].copy()
-        for cache in caches:
-            cache.length += 1
-        return logits
+            run_program(*self._program, starts, rows, first, angles, alone=self._alone)
+            return self._buffers["logits"][first : len(ids)].copy()
 
     def _angles(self, length: int) -> tuple[int, int]:
         """Where the tables of rotary positions lie; they stay alive in the plan until longer ones are asked for."""
@@ -64,26 +82,23 @@ class CompiledPlan:
         return address_of(self._tables[0]), address_of(self._tables[1])
 
     def _build(self, rows: int) -> None:
-        """The program and its buffers for so many sequences at once."""
+        """The program and its buffers for so many tokens at once."""
         self._rows, self._kept = rows, []
         self._buffers = {name: np.zeros((rows, width), np.float32) for name, width in self.plan.widths.items()}
-        places = SequenceCache(self.plan).places
-        table: list[list[int]] = []
-        numbers: list[float] = []
-        starts = []
-        for step in self.plan.steps:
-            starts.append(len(table))
-            if isinstance(step, Attend):
-                table.append(self._attend(step, places[step.layer]))
-                numbers.append(step.scale)
-                continue
-            products, wants = self._products(step)
-            table += [self._prepare(step, wants), *products]
-            numbers += [step.before.eps if isinstance(step.before, Norm) else 0.0, *[0.0] * len(products)]
+        table = [row for step in self.plan.steps for row in self._rows_of(step)]
+        numbers = [number for step in self.plan.steps for number in _numbers_of(step)]
         program = np.zeros((len(table), P.COLUMNS), np.int64)
         for row, values in zip(program, table, strict=True):
             row[: len(values)] = values
-        self._program = program, np.array(numbers, np.float32), np.array([*starts, len(table)], np.int64)
+        self._program = program, np.array(numbers, np.float32)
+
+    def _rows_of(self, step: Step) -> list[list[int]]:
+        if isinstance(step, Attend):
+            return self._attend(step)
+        if isinstance(step, Normalize):
+            return [[P.NORMALIZE, *self._place("x"), *self._place("x"), *self._norm(step.norm, self.plan.widths["x"])]]
+        products, wants = self._products(step)
+        return [self._prepare(step, wants), *products]
 
     def _place(self, name: str, column: int = 0) -> tuple[int, int]:
         """The address of a column of a buffer, and the bytes of a row."""
@@ -97,13 +112,18 @@ class CompiledPlan:
         self._kept.append(array := np.ascontiguousarray(array, np.float32))
         return address_of(array)
 
+    def _norm(self, norm: Norm, width: int) -> list[int]:
+        how = P.RMS_NORM if norm.bias is None else P.LAYER_NORM
+        return [how, width, self._keep(norm.weight), self._keep(norm.bias)]
+
     def _prepare(self, step: Project, wants: int) -> list[int]:
         if isinstance(step.before, Norm):
-            how = P.RMS_NORM if step.before.bias is None else P.LAYER_NORM
-            norm = self._keep(step.before.weight), self._keep(step.before.bias)
+            how = self._norm(step.before, step.width)
+        elif step.before is None:
+            how = [P.COPY, step.width, 0, 0]
         else:
-            how, norm = _ACTIVATIONS[step.before], (0, 0)
-        return [P.PREPARE, *self._place(step.source), 0, 0, how, step.width, *norm, wants]
+            how = [_ACTIVATIONS[step.before.name] + P.GATED * step.before.gated, step.width, 0, 0]
+        return [P.PREPARE, *self._place(step.source), 0, 0, *how, wants]
 
     def _products(self, step: Project) -> tuple[list[list[int]], int]:
         """The rows of the table, and in which ways the rows are prepared that they read."""
@@ -118,7 +138,33 @@ class CompiledPlan:
             rows.append([P.MULTIPLY, 0, 0, *target, kind, address, row, outputs, bias, int(product.add)])
         return rows, wants
 
-    def _attend(self, step: Attend, place: tuple[int, int]) -> list[int]:
-        turned = 0 if self.plan.rotary is None else 2 * len(self.plan.rotary.frequencies)
+    def _attend(self, step: Attend) -> list[list[int]]:
+        """The rows of the table: keys and values are remembered, unless they are a source's, and seen."""
+        turned = 0 if self.plan.rotary is None or step.memory else 2 * len(self.plan.rotary.frequencies)
+        places = source_places(self.plan) if step.memory else cache_places(self.plan)
+        biases, length = self._keep(step.biases), 0 if step.biases is None else step.biases.shape[1]
         shape = step.heads, step.groups, step.key_width, step.value_width, turned, step.window or 0
-        return [P.ATTEND, *self._place("inner"), *self._place("mixed"), *shape, *place]
+        seen = [*self._place("inner"), *self._place("mixed"), *shape, *places[step.layer]]
+        attend = [P.ATTEND, *seen, int(step.memory), biases, length]
+        return [attend] if step.memory else [[P.REMEMBER, *seen], attend]
+
+
+def _numbers_of(step: Step) -> list[float]:
+    """The number of each row of the table that a step makes."""
+    if isinstance(step, Attend):
+        return [step.scale] if step.memory else [0.0, step.scale]
+    if isinstance(step, Normalize):
+        return [step.norm.eps]
+    return [step.before.eps if isinstance(step.before, Norm) else 0.0, *[0.0] * len(step.products)]
+
+
+def _starts_of(plan: Plan, *, apart: bool) -> np.ndarray:
+    """Where each step begins in the table, and its end; apart: keys are remembered in a step before they are seen."""
+    starts = [0]
+    for step in plan.steps:
+        if apart and isinstance(step, Attend) and not step.memory:
+            starts.append(starts[-1] + 1)
+            starts.append(starts[-1] + 1)
+        else:
+            starts.append(starts[-1] + len(_numbers_of(step)))
+    return np.array(starts, np.int64)

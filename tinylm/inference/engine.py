@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinylm.formats.source import ModelSource
-from tinylm.models import CausalTransformer, Plan, plan_decoding
+from tinylm.models import CausalTransformer, EncoderDecoder, Plan, plan_decoding
 
 from .by_kernels import run_by_kernels
-from .cache import DecodeCache, SequenceCache
+from .cache import DecodeCache, SequenceCache, SourceMemory
 from .interleaving import with_interleaved
 from .weights import file_matrices, module_matrices
 
@@ -29,7 +29,7 @@ class Engine:
     Without Numba everything is run by kernels. Several threads may use one engine, each with caches of its own.
     """
 
-    def __init__(self, model: CausalTransformer, plan: Plan):
+    def __init__(self, model: CausalTransformer | EncoderDecoder, plan: Plan):
         """model: the Module of the plan, which may be without weights: for its settings."""
         self._model = model
         self._compiled = None
@@ -59,16 +59,17 @@ class Engine:
     @property
     def end_ids(self) -> frozenset[int]:
         """The tokens that end a text; generation stops before them."""
-        return self._model.end_ids
+        end = self.config.eos_token_id
+        return frozenset([] if end is None else end if isinstance(end, list) else [end])
 
     @property
     def context(self) -> int:
         """How many tokens a sequence may have."""
         return self.plan.context
 
-    def new_sequence(self) -> SequenceCache:
-        """An empty cache of one sequence."""
-        return SequenceCache(self.plan)
+    def new_sequence(self, memory: SourceMemory | None = None) -> SequenceCache:
+        """An empty cache of one sequence; memory: of the source that it is the target of."""
+        return SequenceCache(self.plan, memory)
 
     def new_cache(self, batch: int) -> DecodeCache:
         """Empty caches for `batch` sequences of one length."""

@@ -6,14 +6,13 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from tinylm.autograd import no_grad
-from tinylm.models import CausalLanguageModel
+from .decoder import Decoder
 
 __all__ = ["greedy"]
 
 
 def greedy(
-    model: CausalLanguageModel,
+    model: Decoder,
     prompts: Sequence[Sequence[int] | np.ndarray],
     *,
     max_tokens: int,
@@ -33,8 +32,7 @@ def greedy(
     active, read = np.arange(len(prompts)), min(map(len, prompts))
     ids = np.array([prompt[:read] for prompt in prompts])
     while True:
-        with no_grad():
-            logits = model(ids, cache).data[:, -1]
+        logits = model.last_logits(ids, cache)[:, -1]
         logits[:, forbidden] = -np.inf
         chosen = logits.argmax(axis=-1)
         goes_on = np.ones(len(active), bool)

@@ -12,9 +12,11 @@ from tinylm.data import pad_rows
 from tinylm.errors import TinylmError
 from tinylm.formats import GenerationConfig
 from tinylm.models import EncoderDecoder
+from tinylm.nn import Module
 from tinylm.text import Tokenizer
 
 from .beam_generator import BeamGenerator
+from .following import ModuleEngine
 from .greedy import greedy
 from .prompts import PairFormat
 from .targets import target_start
@@ -47,7 +49,7 @@ def answer_sources(
         if "beams" in settings:
             return [generator.beam_search(text, **chosen)[0].text.strip() for text in texts]
         return [text.strip() for text in generator.generate(texts, **chosen)]
-    return write_targets(generator.model, made, texts, max_tokens=most, config=generator.generation_config)
+    return write_targets(generator.decoder, made, texts, max_tokens=most, config=generator.generation_config)
 
 
 def find_format(model: Any, tokenizer: Tokenizer, task: Mapping[str, Any], name: str) -> tuple[PairFormat, int]:
@@ -79,8 +81,11 @@ def write_targets(
 ) -> list[str]:
     """The target of each text that `PairFormat.source` made, the likeliest token each time.
 
-    max_tokens: of a target, with its end; config: what else the model's folder says of how texts begin and end.
+    model: a Module, or an engine. max_tokens: of a target, with its end; config: what else the model's folder says of
+    how texts begin and end.
     """
+    if isinstance(model, Module):
+        model = ModuleEngine(model).get() or model
     rows = [made.source_ids(text) for text in texts]
     written = [""] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from tinylm.formats import GenerationConfig
-from tinylm.models import Conditional
+
+from .decoder import Decoder
 
 __all__ = ["target_start"]
 
 
-def target_start(model: Conditional, config: GenerationConfig, max_tokens: int) -> tuple[list[int], int]:
+def target_start(model: Decoder, config: GenerationConfig, max_tokens: int) -> tuple[list[int], int]:
     """The ids that every target begins with, and how many may follow, so that it is no longer than max_tokens.
 
-    model: of `EncoderDecoder.given`. The tokens that the config forces at both ends count. A target is never longer
+    model: what `given` made of a source. The tokens that the config forces at both ends count. A target is never longer
     than the model's context: it has no windows.
     """
     start = config.decoder_start_token_id

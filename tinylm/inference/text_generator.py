@@ -25,6 +25,7 @@ from .generation import first_ids
 from .grammar import Constraint, TokenTable, parse_json_schema, parse_regex
 from .reading import Reader
 from .speculation import Drafter, DraftModel, PromptLookup, speculate
+from .target_engine import TargetEngine
 from .targets import target_start
 from .writing import Stream, Writer
 
@@ -157,10 +158,10 @@ class TextGenerator:
         choice: int = 0,
         cancel: threading.Event | None = None,
     ) -> tuple[Reader, Writer]:
-        if isinstance(self.decoder, EncoderDecoder):
+        if self._conditional:
             text = prompt if isinstance(prompt, str) else self.tokenizer.decode(prompt)
-            model: Decoder = (given := self.decoder.given(self._source_ids(text)[None]))
-            ids, most = target_start(given, self.generation_config, settings.max_tokens)
+            model: Decoder = self.decoder.given(self._source_ids(text)[None])
+            ids, most = target_start(model, self.generation_config, settings.max_tokens)
             settings = dataclasses.replace(settings, max_tokens=most)
         else:
             model = self._causal
@@ -204,10 +205,11 @@ class TextGenerator:
 
     def _write_all(self, begun: Sequence[tuple[Reader, Writer]]) -> None:
         """Write texts to their ends, those side by side that can be."""
-        batch = BatchWriter(self._causal) if len(begun) > 1 and not isinstance(self.decoder, EncoderDecoder) else None
+        decoder = self.decoder.decoder if isinstance(self.decoder, TargetEngine) else self.decoder
+        batch = BatchWriter(decoder) if len(begun) > 1 and not isinstance(decoder, EncoderDecoder) else None
         for reader, writer in begun:
             if batch is not None and writer.settings.use_cache and writer.settings.speculate is None:
-                batch.add(writer)
+                batch.add(writer, reader if self._conditional else None)
             else:
                 for _ in self._stream(reader, writer):
                     pass
@@ -223,13 +225,18 @@ class TextGenerator:
             return PromptLookup()
         if not isinstance(draft, TextGenerator):
             raise TinylmError(f'speculate is {draft!r:.60}, expected "lookup" or a model from tinylm.load')
-        if isinstance(self.decoder, EncoderDecoder):
+        if self._conditional:
             raise TinylmError(f'{self.decoder.architecture} takes no model that guesses, only speculate="lookup"')
         if draft._causal.config.vocab_size != self.decoder.config.vocab_size or (
             draft.tokenizer is not self.tokenizer and draft.tokenizer.to_json() != self.tokenizer.to_json()
         ):
             raise TinylmError("speculate: the model that guesses needs the vocabulary of the one that writes")
         return DraftModel(Reader(draft._causal))
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether texts are the targets of sources."""
+        return isinstance(self.decoder, (EncoderDecoder, TargetEngine))
 
     @property
     def _causal(self) -> Decoder:

@@ -8,12 +8,13 @@ import numpy as np
 
 from tinylm.formats.source import ModelSource
 from tinylm.models import CausalTransformer, Matrix, Stored
+from tinylm.nn import Module
 from tinylm_kernels.packed import F16, Packed
 
 __all__ = ["file_matrices", "module_matrices"]
 
 
-def module_matrices(model: CausalTransformer) -> Callable[[str], Sequence[Matrix]]:
+def module_matrices(model: Module) -> Callable[[str], Sequence[Matrix]]:
     """What `plan_decoding` asks for, from the parameters of a Module."""
     parameters = dict(model.named_parameters())
     return lambda name: [_as_matrix(parameters[name].data)]

@@ -16,15 +16,17 @@ from .heads import label_loss
 from .language_model import CausalLanguageModel
 from .llama import Llama, LlamaConfig, Mistral, MistralConfig, Qwen2, Qwen2Config
 from .low_rank import LowRankSettings, add_low_rank, low_rank_names, low_rank_targets
-from .plan import Attend, Matrix, Norm, Plan, Product, Project, plan_decoding
+from .plan import Activation, Attend, Matrix, Norm, Normalize, Plan, Product, Project, Step, plan_decoding
 from .recurrent import GRUConfig, GRULanguageModel, LSTMConfig, LSTMLanguageModel
 from .stored import Stored
 from .t5 import T5, T5Config
+from .target_plan import plan_targets
 
 __all__ = [
     "FAMILIES",
     "GPT2",
     "T5",
+    "Activation",
     "Attend",
     "Bart",
     "BartConfig",
@@ -55,11 +57,13 @@ __all__ = [
     "MistralConfig",
     "Model",
     "Norm",
+    "Normalize",
     "Plan",
     "Product",
     "Project",
     "Qwen2",
     "Qwen2Config",
+    "Step",
     "Stored",
     "T5Config",
     "add_low_rank",
@@ -68,6 +72,7 @@ __all__ = [
     "low_rank_targets",
     "padded_positions",
     "plan_decoding",
+    "plan_targets",
 ]
 
 DECODERS: tuple[type[CausalLanguageModel], ...] = (

@@ -1,4 +1,5 @@
-"""The attention of one token of each sequence: its keys and values join the cache, its queries see those before.
+"""The attention of one token of each sequence: its keys and values join the cache, its queries see those before, or
+those of another text.
 
 A cache holds, for each layer, the keys of token after token, (tokens, G, D), and the values, (tokens, G, E). The
 softmax runs along over blocks of keys, which all heads of a group take in turn while they are near.
@@ -100,9 +101,23 @@ def _add_values(o, factor, s, v, v_row, keys, E):
 
 
 @jit
-def _add_block(q, k, v, row, keys, D, E, o, state, s):
+def _add_biases(s, biases, keys):
+    """Add a number to each score; returns the largest."""
+    peak = splat(MINUS_INFINITY)
+    for r in range(0, keys, LANES):
+        scores = load(s + 4 * r) + read(biases + 4 * r, keys - r)  # -inf beyond the keys stays -inf
+        store(s + 4 * r, scores)
+        peak = larger(scores, peak)
+    return largest(peak)
+
+
+@jit
+def _add_block(q, k, v, row, keys, D, E, o, state, s, biases):
     """One block of keys and values for one head. state: the address of the peak and the sum so far."""
-    peak = max(peek(state), _score(q, k, row[0], keys, D, s))
+    peak = _score(q, k, row[0], keys, D, s)
+    if biases:
+        peak = _add_biases(s, biases, keys)
+    peak = max(peek(state), peak)
     base, sums = splat(peak), splat(ZERO)
     for r in range(0, keys, LANES):
         p = exp(load(s + 4 * r) - base)
@@ -115,23 +130,32 @@ def _add_block(q, k, v, row, keys, D, E, o, state, s):
 
 
 @jit
-def attend(source, target, cache, position, group, heads, groups, D, E, turned, window, scale, angles, scratch):
-    """For one head of keys: store the token's key and value, and write what its heads of queries see.
+def remember(source, cache, position, group, heads, groups, D, E, turned, angles):
+    """Store the key and the value of a token for one head of keys.
 
     source: queries (heads groups D), keys (groups D) and values (groups E) of the token; cache: where the layer's keys
     and values begin; heads: those that share a head of keys.
+    """
+    key = source + 4 * (heads * groups * D + group * D)
+    _turn(key, angles, position, turned, D, np.float32(1), cache[0] + 4 * (position * groups + group) * D)
+    value, v = source + 4 * ((heads + 1) * groups * D + group * E), cache[1] + 4 * (position * groups + group) * E
+    for c in range(0, E, LANES):
+        write(v + 4 * c, read(value + 4 * c, E - c), E - c)
+
+
+@jit
+def attend(source, target, keys, seen, position, group, heads, groups, D, E, turned, scale, angles, biases, scratch):
+    """For one head of keys: write what its heads of queries see.
+
+    source: queries (heads groups D) of the token at `position`; keys: where keys and values begin; seen: the first that
+    is seen, and where those end; heads: those that share a head of keys; biases: (address, length), see `program`.
     """
     q_row, o_row, row = _padded(D), _padded(E), (4 * groups * D, 4 * groups * E)
     q = scratch
     o = q + heads * q_row
     states = o + heads * o_row
     s = states + heads * LINE
-    k, v = cache[0] + 4 * group * D, cache[1] + 4 * group * E
-    key = source + 4 * (heads * groups * D + group * D)
-    _turn(key, angles, position, turned, D, np.float32(1), k + position * row[0])
-    value = source + 4 * ((heads + 1) * groups * D + group * E)
-    for c in range(0, E, LANES):
-        write(v + position * row[1] + 4 * c, read(value + 4 * c, E - c), E - c)
+    k, v = keys[0] + 4 * group * D, keys[1] + 4 * group * E
     for h in range(heads):
         store(q + h * q_row + q_row - LINE, splat(ZERO))  # the lanes beyond D
         store(q + h * q_row + q_row - 2 * LINE, splat(ZERO))
@@ -140,12 +164,14 @@ def attend(source, target, cache, position, group, heads, groups, D, E, turned, 
             store(o + h * o_row + c, splat(ZERO))
         poke(states + h * LINE, MINUS_INFINITY)
         poke(states + h * LINE + 4, ZERO)
-    first = max(position + 1 - window, 0) if window else 0
-    for start in range(first, position + 1, BLOCK):
-        keys = min(BLOCK, position + 1 - start)
+    for start in range(seen[0], seen[1], BLOCK):
+        count = min(BLOCK, seen[1] - start)
         for h in range(heads):
-            at, state = o + h * o_row, states + h * LINE
-            _add_block(q + h * q_row, k + start * row[0], v + start * row[1], row, keys, D, E, at, state, s)
+            at, state, added = o + h * o_row, states + h * LINE, np.int64(0)
+            if biases[0]:
+                added = biases[0] + 4 * ((group * heads + h + 1) * biases[1] - 1 - position + start)
+            k_at, v_at = k + start * row[0], v + start * row[1]
+            _add_block(q + h * q_row, k_at, v_at, row, count, D, E, at, state, s, added)
     for h in range(heads):
         inverse, to = splat(np.float32(1) / peek(states + h * LINE + 4)), target + 4 * (group * heads + h) * E
         for c in range(0, E, LANES):

@@ -5,7 +5,7 @@ import numpy as np
 from ..gelu.cpu import exact_value, tanh_value
 from ..jit import jit
 from ..vectors import LANES, larger, read, sigmoid, splat, tanh, total, write
-from .program import COPY, GELU, GELU_EXACT, LAYER_NORM, RELU, RMS_NORM, SILU, SWIGLU
+from .program import COPY, GATED, GELU, GELU_EXACT, LAYER_NORM, RELU, RMS_NORM, SILU
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -46,11 +46,11 @@ def _layer_norm(x, n, weight, bias, eps, y):
 
 @jit
 def _activate(how, x, n, y):
+    gated = how >= GATED
+    how = how % GATED
     for i in range(0, n, LANES):
         value = read(x + 4 * i, n - i)
-        if how == SWIGLU:  # the gates before what they let through
-            value = value * sigmoid(value) * read(x + 4 * (n + i), n - i)
-        elif how == SILU:
+        if how == SILU:
             value = value * sigmoid(value)
         elif how == GELU:
             value = tanh_value(value)
@@ -60,12 +60,17 @@ def _activate(how, x, n, y):
             value = larger(splat(ZERO), value)  # written so that a NaN passes
         else:
             value = tanh(value)
+        if gated:  # the gates before what they let through
+            value = value * read(x + 4 * (n + i), n - i)
         write(y + 4 * i, value, n - i)
 
 
 @jit
 def apply(how, x, n, weight, bias, eps, y):
-    """Write what the program says of a row of n floats (of SWIGLU 2 n) to y; returns where the result lies."""
+    """Write what the program says of a row of n floats (GATED: 2 n) to y; returns where the result lies.
+
+    A norm may write to the row that it reads.
+    """
     if how == COPY:
         return x
     if how == RMS_NORM:
