@@ -49,6 +49,9 @@ from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
 __all__ = ["LM", "Candidate", "Score", "load"]
 
 
+KEPT_BYTES = 64 << 20
+
+
 @dataclass(frozen=True)
 class Score:
     """How likely a text is by the chain rule: ln p(text) is the sum of the log_probabilities.
@@ -75,14 +78,19 @@ class LM(ChatGenerator, BeamGenerator):
         get_pooling: Callable[[], Pooling] = Pooling,
         get_generation_config: Callable[[], GenerationConfig] = GenerationConfig,
         get_card: Callable[[], Mapping[str, Any]] = dict,
-        get_engine: Callable[[], Engine | None] = lambda: None,
+        get_engine: Callable[..., Engine | None] = lambda **options: None,
+        *,
+        deterministic: bool = False,
+        kept_bytes: int = KEPT_BYTES,
     ):
+        """deterministic, kept_bytes: see `load`."""
+        self._options: dict[str, Any] = {"deterministic": deterministic, "kept_bytes": kept_bytes}
         self._get_model, self._get_tokenizer = get_model, get_tokenizer
         self._get_pooling, self._get_generation_config, self._get_card = get_pooling, get_generation_config, get_card
         self._get_engine = get_engine
 
     @classmethod
-    def open(cls, path: str | PathLike[str]) -> LM:
+    def open(cls, path: str | PathLike[str], **options: Any) -> LM:
         """Open a model: see `load`."""
         source = open_model(path)
         read = (
@@ -91,7 +99,7 @@ class LM(ChatGenerator, BeamGenerator):
             partial(read_card, source.path),
             partial(open_engine, source),
         )
-        return cls(source.build, source.tokenizer, *read)
+        return cls(source.build, source.tokenizer, *read, **options)
 
     @cached_property
     def model(self) -> Any:
@@ -107,15 +115,20 @@ class LM(ChatGenerator, BeamGenerator):
         """
         if "model" not in vars(self) and self._engine is not None:
             return self._engine
-        return self._module_engine.get() or self.model
+        engine = self._module_engine.get()
+        if self._options["deterministic"] and not isinstance(engine, Engine):
+            raise TinylmError(
+                f"{self.model.architecture} has no engine of fixed sums: deterministic=True is not for it"
+            )
+        return engine or self.model
 
     @cached_property
     def _module_engine(self) -> ModuleEngine:
-        return ModuleEngine(self.model)
+        return ModuleEngine(self.model, **self._options)
 
     @cached_property
     def _engine(self) -> Engine | None:
-        return self._get_engine()
+        return self._get_engine(**self._options)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -285,10 +298,14 @@ def _ids(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def load(path: str | PathLike[str]) -> LM:
+def load(path: str | PathLike[str], *, deterministic: bool = False, kept_bytes: int = KEPT_BYTES) -> LM:
     """Open a model folder, the best model of a run folder, a GGUF or npz file, or a repository of the Hugging Face Hub.
 
     Only headers are read until the weights or the tokenizer are asked for. Raises TinylmError, which names the file and
     what is wrong with it.
+
+    deterministic: the logits after a text have the same bits alone, in a batch, and however much of it was in a cache;
+    for models that continue a text. kept_bytes: how much memory caches of earlier texts may take, for texts that begin
+    like them.
     """
-    return LM.open(path)
+    return LM.open(path, deterministic=deterministic, kept_bytes=kept_bytes)

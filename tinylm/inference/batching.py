@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .decoder import Decoder
+from .engine import Engine
 from .reading import Reader, window_start
 from .writing import Writer
 
@@ -60,6 +61,8 @@ class BatchWriter:
         kept = []
         for at, row in enumerate(self._rows):
             if row.writer.finish_reason is not None:
+                if isinstance(self._model, Engine):
+                    self._model.prefixes.put(row.writer.ids[row.start :], self._cache.sequences[at], copied=True)
                 continue
             if window_start(len(row.writer.ids), self._model.context) == row.start:
                 kept.append(at)

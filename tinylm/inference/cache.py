@@ -79,10 +79,17 @@ class SequenceCache:
         self.length = min(self.length, length)
         return True
 
-    def copy(self) -> SequenceCache:
-        """Another one with the same tokens."""
+    @property
+    def nbytes(self) -> int:
+        """The memory of the tokens that are there."""
+        return 4 * self.length * sum(array[0].size for array in (*self.keys, *self.values))
+
+    def copy(self, length: int | None = None) -> SequenceCache:
+        """Another one with the same tokens, or the first of them."""
         other = SequenceCache(self._plan, self.memory)
-        other.restore(self.state())
+        other.length = self.length if length is None else length
+        for mine, theirs in zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True):
+            theirs[: other.length] = mine[: other.length]
         return other
 
     def state(self) -> dict[str, np.ndarray]:

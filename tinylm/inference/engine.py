@@ -14,10 +14,14 @@ from tinylm.models import CausalTransformer, EncoderDecoder, Plan, plan_decoding
 from .by_kernels import run_by_kernels
 from .cache import DecodeCache, SequenceCache, SourceMemory
 from .interleaving import with_interleaved
+from .prefixes import PrefixStore
 from .weights import file_matrices, module_matrices
 
 __all__ = ["Engine", "open_engine"]
 
+# Tokens of a text that go through the compiled program together; a shorter prompt needs no other kernels, which then are
+# not loaded.
+TOGETHER = 32
 # Tokens of a prompt that are read at once: enough for products to run at full speed, few enough for their buffers to
 # stay small.
 AT_ONCE = 512
@@ -29,9 +33,15 @@ class Engine:
     Without Numba everything is run by kernels. Several threads may use one engine, each with caches of its own.
     """
 
-    def __init__(self, model: CausalTransformer | EncoderDecoder, plan: Plan):
-        """model: the Module of the plan, which may be without weights: for its settings."""
-        self._model = model
+    def __init__(
+        self, model: CausalTransformer | EncoderDecoder, plan: Plan, *, deterministic: bool = False, kept_bytes: int = 0
+    ):
+        """model: the Module of the plan, which may be without weights: for its settings.
+
+        deterministic: prompts are read by the same sums as single tokens, so that the logits have the same bits however
+        tokens are split into calls and whatever else is in a batch. kept_bytes: of the caches in `prefixes`.
+        """
+        self._model, self.deterministic, self.prefixes = model, deterministic, PrefixStore(kept_bytes)
         self._compiled = None
         if importlib.util.find_spec("numba") is None:
             self.plan = plan
@@ -42,9 +52,9 @@ class Engine:
         self._compiled = CompiledPlan(self.plan)
 
     @classmethod
-    def of(cls, model: CausalTransformer) -> Engine:
+    def of(cls, model: CausalTransformer, **options: Any) -> Engine:
         """One with the weights of a Module, which it shares."""
-        return cls(model, plan_decoding(model, module_matrices(model)))
+        return cls(model, plan_decoding(model, module_matrices(model)), **options)
 
     @property
     def config(self) -> Any:
@@ -82,13 +92,27 @@ class Engine:
         caches, end = cache.sequences, cache.length + ids.shape[1]
         if end > self.context:
             raise ValueError(f"{end} tokens do not fit into a context of {self.context}")
+        if ids.shape[1] == 1 and self._compiled is not None:
+            return self.step(ids[:, -1], caches)[:, None]
+        if self.deterministic or (self._compiled is not None and ids.size == ids.shape[1] <= TOGETHER):
+            return np.stack([self._read(row, cache, count) for row, cache in zip(ids, caches, strict=True)])
         while ids.shape[1] - whole > max(AT_ONCE, count):
             step = min(AT_ONCE, ids.shape[1] - whole - count)
             run_by_kernels(self.plan, ids[:, whole : whole + step], caches, 1)
             whole += step
-        if ids.shape[1] - whole == 1 and self._compiled is not None:
-            return self.step(ids[:, -1], caches)[:, None]
         return run_by_kernels(self.plan, ids[:, whole:], caches, count)
+
+    def _read(self, ids: np.ndarray, sequence: SequenceCache, count: int) -> np.ndarray:
+        """The next tokens (T,) of a sequence, to the logits (count, V) after the last; the bits of one by one."""
+        found, together = [], 1 if self._compiled is None else TOGETHER
+        for start in range(0, len(ids), together):
+            part = ids[start : start + together]
+            wanted = max(0, start + len(part) - max(start, len(ids) - count))
+            if self._compiled is None:
+                found.append(run_by_kernels(self.plan, part[None], [sequence], 1)[0, 1 - wanted :])
+            else:
+                found.append(self._compiled.read(part, sequence, wanted))
+        return np.concatenate(found)
 
     def step(self, ids: Sequence[int] | np.ndarray, sequences: Sequence[SequenceCache]) -> np.ndarray:
         """The next token (B,) of sequences of any lengths, to the logits (B, V) after it.
@@ -103,11 +127,14 @@ class Engine:
         return self._compiled.run(ids, list(sequences))
 
 
-def open_engine(source: ModelSource) -> Engine | None:
-    """The engine of a model in a file, or None where its family has no plan: a recurrent one, or no decoder."""
+def open_engine(source: ModelSource, **options: Any) -> Engine | None:
+    """The engine of a model in a file, or None where its family has no plan: a recurrent one, or no decoder.
+
+    options: as `Engine` takes them.
+    """
     if not issubclass(source.family, CausalTransformer):
         return None
     model = source.empty_model()
     if not isinstance(model, CausalTransformer):
         return None
-    return Engine(model, plan_decoding(model, file_matrices(source, model)))
+    return Engine(model, plan_decoding(model, file_matrices(source, model)), **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ class ModuleEngine:
     their place, or a small one (a norm, a bias) has changed, the next request sees it.
     """
 
-    def __init__(self, model: Module):
-        self._model = model
+    def __init__(self, model: Module, **options: Any):
+        """options: as `Engine` takes them."""
+        self._model, self._options = model, options
         self._engine: Engine | TargetEngine | None = None
         self._seen: list[tuple[np.ndarray, np.ndarray | None]] = []
 
@@ -37,7 +39,7 @@ class ModuleEngine:
             return None  # somebody watches it, or has it do something else
         known = len(arrays) == len(self._seen) and all(map(_is_still, arrays, self._seen))
         if not known:
-            self._engine = _engine_of(self._model) if _can_be_followed(self._model, arrays) else None
+            self._engine = _engine_of(self._model, self._options) if _can_be_followed(self._model, arrays) else None
             self._seen = [(array, array.copy() if array.size < SMALL else None) for array in arrays]
         return self._engine
 
@@ -54,7 +56,7 @@ def _can_be_followed(model: Module, arrays: list[np.ndarray]) -> bool:
     return all(array.dtype == np.float32 for array in arrays) and all(shared)
 
 
-def _engine_of(model: Any) -> Engine | TargetEngine | None:
+def _engine_of(model: Any, options: Mapping[str, Any]) -> Engine | TargetEngine | None:
     if isinstance(model, EncoderDecoder):
         return TargetEngine.of(model)
-    return Engine.of(model) if isinstance(model, CausalTransformer) else None
+    return Engine.of(model, **options) if isinstance(model, CausalTransformer) else None

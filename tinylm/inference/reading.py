@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .cache import DecodeCache
 from .decoder import Decoder
+from .engine import Engine
 
 __all__ = ["Reader", "window_start"]
 
@@ -43,11 +45,32 @@ class Reader:
         start = window_start(len(ids), self.model.context)
         window = list(ids[start:])
         count = min(count, len(window))
+        if start == 0:
+            self.recall(window[: len(window) - count])
         done = self._reuse(start, window, len(window) - count) if self._use_cache else 0
         self._read = window[:done]  # what the cache can be brought back to, should the model be interrupted
         logits = self.model.last_logits(np.asarray([window[done:]]), self._cache, count)[0]
         self._read = window
         return logits
+
+    def recall(self, ids: Sequence[int]) -> int:
+        """Begin with what the model has kept of a text that began like ids; returns how many tokens are known.
+
+        Nothing is taken where this has read something, or where not all of ids lies in the model's view.
+        """
+        seen = window_start(len(ids) + 1, self.model.context) == 0
+        if not isinstance(self.model, Engine) or not self._use_cache or self._cache is not None or not seen:
+            return len(self._read)
+        if (sequence := self.model.prefixes.take(ids)) is not None:
+            self._cache, self._start = DecodeCache([sequence]), 0
+            self._read = list(ids[: sequence.length])
+        return len(self._read)
+
+    def release(self) -> None:
+        """Let the model keep what was read for texts that begin alike."""
+        if isinstance(self.model, Engine) and self._cache is not None:
+            self.model.prefixes.put(self._read, self._cache.sequences[0])
+        self._cache, self._read = None, []
 
     @property
     def cache(self) -> Any:

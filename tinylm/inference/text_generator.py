@@ -84,7 +84,7 @@ class TextGenerator:
         choice: see `Sampler`.
         """
         made, writer = self._begin(prompt, GenerationSettings.of(settings), choice=choice, cancel=cancel)
-        return self._stream(reader or made, writer)
+        return self._stream(reader or made, writer, release=reader is None)
 
     @overload
     def generate(self, prompt: str, *, cancel: threading.Event | None = None, **settings: Any) -> str: ...
@@ -199,9 +199,11 @@ class TextGenerator:
     def _end_ids(self, model: Decoder) -> frozenset[int]:
         return frozenset(self.generation_config.eos_token_id) or model.end_ids
 
-    def _stream(self, reader: Reader, writer: Writer) -> Stream:
+    def _stream(self, reader: Reader, writer: Writer, *, release: bool = False) -> Stream:
+        """release: nobody else uses the reader; at the end the model may keep what it has read."""
         drafter = self._drafter(writer.settings)
-        return Stream(writer, speculate(reader, writer, drafter) if drafter else _write(reader, writer))
+        pieces = speculate(reader, writer, drafter) if drafter else _write(reader, writer)
+        return Stream(writer, _released(reader, pieces) if release else pieces)
 
     def _write_all(self, begun: Sequence[tuple[Reader, Writer]]) -> None:
         """Write texts to their ends, those side by side that can be."""
@@ -211,7 +213,7 @@ class TextGenerator:
             if batch is not None and writer.settings.use_cache and writer.settings.speculate is None:
                 batch.add(writer, reader if self._conditional else None)
             else:
-                for _ in self._stream(reader, writer):
+                for _ in self._stream(reader, writer, release=True):
                     pass
         while batch:
             batch.step()
@@ -267,6 +269,14 @@ class TextGenerator:
         if not len(ids):
             raise TinylmError("the text is empty; give at least one character")
         return ids
+
+
+def _released(reader: Reader, pieces: Iterator[str]) -> Iterator[str]:
+    """The pieces; at their end, or when nobody wants more, the reader lets go of what it has read."""
+    try:
+        yield from pieces
+    finally:
+        reader.release()
 
 
 def _write(reader: Reader, writer: Writer) -> Iterator[str]:

@@ -8,8 +8,9 @@ from typing import Any, NoReturn, TypeVar
 
 from starlette.requests import Request
 
-from tinylm.errors import FileFormatError, nearest
+from tinylm.errors import FileFormatError, TinylmError, nearest
 from tinylm.files import parse_json
+from tinylm.inference.grammar import parse_json_schema
 
 from .errors import ApiError
 
@@ -118,6 +119,27 @@ class Fields:
         expected = f"a text, a list of texts, or ids of tokens, 0 to {vocabulary - 1}, in one list or several"
         value = self._read(name, [], fits, expected)
         return self._some(name, [value] if is_row(value) else _listed(value), most, expected)
+
+    def schema(self) -> dict[str, Any] | None:
+        """The schema of `response_format`, {"type": "json_schema", "json_schema": {"schema": ...}}; None for a text."""
+        form = self.object("response_format")
+        kind = form.one_of("type", "text", ("text", "json_schema"))
+        given = form.object("json_schema")
+        for name in ("name", "description"):
+            given.text(name, None)
+        given.flag("strict")
+        schema = given._read("schema", None, lambda value: isinstance(value, dict), "an object")
+        given.end()
+        form.end()
+        if kind == "text":
+            return None
+        if schema is None:
+            self.refuse("response_format", "response_format has the type 'json_schema' and no json_schema.schema")
+        try:
+            parse_json_schema(schema)
+        except TinylmError as error:
+            self.refuse("response_format", str(error))
+        return schema
 
     def messages(self) -> list[dict[str, Any]]:
         """`messages`: objects with a role and a content, a text or a list of parts of type "text"."""

@@ -74,11 +74,12 @@ def read_chat(fields: Fields, server: ServerSettings, vocabulary: int) -> ChatRe
     most = fields.integer("max_completion_tokens", most, least=1, most=server.max_tokens)
     likeliest = fields.integer("top_logprobs", 0, least=0, most=20)
     logprobs = likeliest if fields.flag("logprobs") else None
+    schema = fields.schema()
     request = ChatRequest(
         fields.messages(),
         fields.integer("n", 1, least=1, most=server.max_texts),
         *_stream(fields),
-        _settings(fields, vocabulary, max_tokens=most, logprobs=logprobs),
+        _settings(fields, vocabulary, max_tokens=most, logprobs=logprobs, json_schema=schema),
     )
     fields.end()
     return request
@@ -108,7 +109,7 @@ def _stream(fields: Fields) -> tuple[bool, bool]:
     return stream, include_usage
 
 
-def _settings(fields: Fields, vocabulary: int, *, max_tokens: int, logprobs: int | None) -> GenerationSettings:
+def _settings(fields: Fields, vocabulary: int, *, max_tokens: int, **more: Any) -> GenerationSettings:
     """The settings that all generation has. Raises TinylmError for combinations that make no sense."""
     return GenerationSettings(
         temperature=fields.number("temperature", 1.0, least=0, most=100),
@@ -123,5 +124,5 @@ def _settings(fields: Fields, vocabulary: int, *, max_tokens: int, logprobs: int
         seed=fields.integer("seed", None, least=0, most=(1 << 63) - 1),
         stop=fields.stops(),
         max_tokens=max_tokens,
-        logprobs=logprobs,
+        **more,
     )

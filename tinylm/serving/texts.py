@@ -128,9 +128,9 @@ class Author:
 
 
 def _read(reader: Reader, ids: Sequence[int]) -> Generator[None, None, None]:
-    """Let the reader know the prompt, in steps, where the model looks at all of it."""
+    """Let the reader know the prompt, in steps, where the model looks at all of it; what is known is not read again."""
     if window_start(len(ids), reader.model.context) == 0:
-        for end in range(STEP, len(ids), STEP):
+        for end in range(reader.recall(ids[:-1]) + STEP, len(ids), STEP):
             reader.logits(ids[:end])
             yield None
 

@@ -54,10 +54,10 @@ class ChatGenerator(TextGenerator):
             raise TinylmError(f"the conversation has {len(ids)} tokens, the model looks at {context}: shorten it")
         most = chosen.max_tokens if context is None else min(chosen.max_tokens, context - len(ids))
         chosen = dataclasses.replace(chosen, max_tokens=most, stop=(*chosen.stops, *self.chat_template.stops))
-        reader = reader or Reader(self._causal, use_cache=chosen.use_cache)
+        release, reader = reader is None, reader or Reader(self._causal, use_cache=chosen.use_cache)
         ends = self._end_ids(self._causal) | self._end_of_turn
         options: dict[str, Any] = {"continues": False, "end_ids": ends, "choice": choice, "cancel": cancel}
-        return self._stream(reader, self._writer(self._causal, ids, chosen, **options))
+        return self._stream(reader, self._writer(self._causal, ids, chosen, **options), release=release)
 
     async def achat(self, messages: Iterable[Message], **settings: Any) -> str:
         """`chat` for asyncio; see `astream`."""
