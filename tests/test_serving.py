@@ -231,6 +231,32 @@ def test_a_mistake_is_named_with_its_field(client, name: str, stream: bool) -> N
     assert body["type"] == "invalid_request_error"
 
 
+def form(schema, **more) -> dict:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, **more}}
+
+
+def test_an_answer_is_a_value_of_the_schema_that_was_asked_for(client) -> None:
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    messages = [{"role": "user", "content": "Is it?"}]
+    body = chat(client, messages=messages, response_format=form(schema, strict=True), max_tokens=64, seed=1).json()
+    assert isinstance(json.loads(body["choices"][0]["message"]["content"])["ok"], bool)
+    assert chat(client, messages=messages, response_format={"type": "text"}, max_tokens=2).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"type": "json_object"}, "'text' or 'json_schema'"),
+        ({"type": "json_schema"}, "no json_schema.schema"),
+        (form({"type": "object", "patternProperties": {}}), "patternProperties"),
+        (form({}, extra=1), "there is no field"),
+    ],
+)
+def test_a_form_that_cannot_be_kept_is_refused(client, asked, words) -> None:
+    messages = [{"role": "user", "content": "Is it?"}]
+    assert words in error(chat(client, messages=messages, response_format=asked), 400)["message"]
+
+
 @pytest.mark.parametrize(
     ("messages", "words"),
     [

@@ -19,8 +19,8 @@ from .weights import file_matrices, module_matrices
 
 __all__ = ["Engine", "open_engine"]
 
-# Tokens of a text that go through the compiled program together; a shorter prompt needs no other kernels, which then are
-# not loaded.
+# Tokens of a text that go through the compiled program together. A shorter prompt needs no other kernels: they are not
+# even loaded.
 TOGETHER = 32
 # Tokens of a prompt that are read at once: enough for products to run at full speed, few enough for their buffers to
 # stay small.
