@@ -45,7 +45,8 @@ class Pool:
 
     def empty(self, shape: tuple[int, ...], dtype: Any = FLOAT) -> np.ndarray:
         """A C-contiguous array of this shape, its numbers undefined; from the system where no block is free."""
-        dtype = np.dtype(dtype)
+        if dtype is not FLOAT:
+            dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         if size < SMALLEST:
             return np.empty(shape, dtype)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .pool import empty
 
-__all__ = ["flat_and_steps", "room_in_rows", "rows_of"]
+__all__ = ["flat_and_steps", "in_rows", "room_in_rows", "rows_of"]
 
 
 def lies_in_rows(x: np.ndarray) -> bool:
@@ -34,6 +34,12 @@ def rows_of(x: np.ndarray) -> np.ndarray:
     """x as (N, C), a view where its rows are evenly spaced."""
     columns = x.shape[-1]
     return x.reshape(x.size // max(columns, 1), columns)
+
+
+def in_rows(x: np.ndarray) -> np.ndarray:
+    """`rows_of` x where compiled code can work on them, else of a copy."""
+    rows = x if x.ndim == 2 else rows_of(x)
+    return rows if lies_in_rows(rows) else np.array(rows, order="C")
 
 
 def room_in_rows(out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

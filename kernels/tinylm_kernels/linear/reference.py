@@ -72,7 +72,8 @@ def _(x, weight, bias=None, residual=None, *, out=None):
         check_shape("linear", "bias", bias, (weight.shape[0],))
     if residual is not None:
         check_shape("linear", "residual", residual, (*x.shape[:-1], weight.shape[0]))
-    check_out("linear", out, (*x.shape[:-1], weight.shape[0]), x.dtype)
+    if out is not None:
+        check_out("linear", out, (*x.shape[:-1], weight.shape[0]), x.dtype)
 
 
 @Kernel

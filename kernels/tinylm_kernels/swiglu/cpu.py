@@ -8,7 +8,7 @@ from numba import prange
 
 from ..jit import Twins, as_carray, deliver, jit, room_for
 from ..streaming import CHUNK, put, streams
-from ..strided import flat_and_steps, room_in_rows, rows_of
+from ..strided import in_rows, room_in_rows, rows_of
 from ..vectors import LANES, exp, fence, read, sigmoid, smaller, splat, where_negative
 from .reference import silu, silu_backward, swiglu, swiglu_backward
 
@@ -87,13 +87,11 @@ def _gate_row(gate, up, y, n, streaming):
 
 
 @Twins
-def _swiglu(shape, gate, gate_step, up, up_step, y, y_step, streaming):
-    rows, columns = shape
-    gate_at, up_at, y_at = gate.ctypes.data, up.ctypes.data, y.ctypes.data
+def _swiglu(rows, columns, gate, up, y, streaming):
+    """Of each array the address and the bytes from row to row."""
     for part in prange(PARTS):
         for i in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            i4 = 4 * i
-            _gate_row(gate_at + i4 * gate_step, up_at + i4 * up_step, y_at + i4 * y_step, columns, streaming)
+            _gate_row(gate[0] + i * gate[1], up[0] + i * up[1], y[0] + i * y[1], columns, streaming)
         if streaming:
             fence()
 
@@ -101,7 +99,8 @@ def _swiglu(shape, gate, gate_step, up, up_step, y, y_step, streaming):
 @swiglu.implement("numba", dtypes=("float32",))
 def swiglu_numba(gate, up, *, out=None):
     y = _room(out, gate.shape)
-    _swiglu(gate.size, _shape(gate), *_places(gate, up, y), streams(rows_of(y)))
+    arrays = in_rows(gate), in_rows(up), in_rows(y)
+    _swiglu(gate.size, *arrays[0].shape, *map(_place, arrays), streams(arrays[2]))
     return deliver(y, out)
 
 
@@ -116,21 +115,16 @@ def _gate_row_backward(dy, gate, up, dgate, dup, n, streaming):
 
 
 @Twins
-def _swiglu_backward(
-    shape, dy, dy_step, gate, gate_step, up, up_step, dgate, dgate_step, dup, dup_step, streaming
-):  # fmt: skip
-    rows, columns = shape
-    dy_at, gate_at, up_at = dy.ctypes.data, gate.ctypes.data, up.ctypes.data
-    dgate_at, dup_at = dgate.ctypes.data, dup.ctypes.data
+def _swiglu_backward(rows, columns, dy, gate, up, dgate, dup, streaming):
+    """Of each array the address and the bytes from row to row."""
     for part in prange(PARTS):
         for i in range(part * rows // PARTS, (part + 1) * rows // PARTS):
-            i4 = 4 * i
             _gate_row_backward(
-                dy_at + i4 * dy_step,
-                gate_at + i4 * gate_step,
-                up_at + i4 * up_step,
-                dgate_at + i4 * dgate_step,
-                dup_at + i4 * dup_step,
+                dy[0] + i * dy[1],
+                gate[0] + i * gate[1],
+                up[0] + i * up[1],
+                dgate[0] + i * dgate[1],
+                dup[0] + i * dup[1],
                 columns,
                 streaming,
             )
@@ -141,27 +135,19 @@ def _swiglu_backward(
 @swiglu_backward.implement("numba", dtypes=("float32",))
 def swiglu_backward_numba(dy, gate, up, *, out=None):
     outs = out if out is not None else (None, None)
-    results = [_room(o, gate.shape) for o in outs]
-    streaming = streams(*map(rows_of, results))
-    _swiglu_backward(gate.size, _shape(gate), *_places(dy, gate, up, *results), streaming)
-    return tuple(deliver(result, o) for result, o in zip(results, outs, strict=True))
-
-
-def _shape(gate):
-    """Rows and columns."""
-    columns = gate.shape[-1]
-    return gate.size // max(columns, 1), columns
+    dgate, dup = [_room(o, gate.shape) for o in outs]
+    arrays = in_rows(dy), in_rows(gate), in_rows(up), in_rows(dgate), in_rows(dup)
+    _swiglu_backward(gate.size, *arrays[0].shape, *map(_place, arrays), streams(*arrays[3:]))
+    return deliver(dgate, outs[0]), deliver(dup, outs[1])
 
 
 def _room(out, shape):
     """`out` where its rows lie evenly spaced, so that they can be written in place, else a new array."""
-    return room_in_rows(out if out is not None and np.may_share_memory(rows_of(out), out) else None, shape)
+    if out is not None and out.ndim != 2 and not np.may_share_memory(rows_of(out), out):
+        out = None
+    return room_in_rows(out, shape)
 
 
-def _places(*arrays):
-    """Of each array its flat memory and the step from row to row."""
-    places = []
-    for a in arrays:
-        flat, steps = flat_and_steps(rows_of(a))
-        places += flat, steps[0]
-    return places
+def _place(rows):
+    """The address of a matrix, which its caller keeps alive, and the bytes from row to row."""
+    return rows.__array_interface__["data"][0], rows.strides[0]
