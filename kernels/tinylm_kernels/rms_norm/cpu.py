@@ -70,7 +70,7 @@ def _rms_norm_backward(dy, x, weight, rstd, dx, sums, streaming):
         first, stop = part * rows // parts, (part + 1) * rows // parts
         dweight, nowhere, mean = sums_at + 4 * n * part, sums_at + 4 * n * parts, ZERO
         clear(dweight, n)
-        for i in range(first, stop + 1):  # the first turn only sums, though it writes, and the last only writes
+        for i in range(first, stop + 1 if stop > first else stop):  # the last turn writes only, the first in vain
             here, before = min(i, stop - 1), max(i - 1, first)
             target = dweight if i < stop else nowhere
             mean = _row_backward(
