@@ -8,7 +8,7 @@ it, once eager and once compiled for the shape.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 
 import tinylm_kernels as K
 from tinylm.autograd import functional as F
+from tinylm.bench import cases
 from tinylm.bench.calls import Case
-from tinylm.bench.cases import BENCHMARKS, HIDDEN, NORMS, ROOTS, SEQUENCES, Dims, ids, normal
+from tinylm.bench.cases import BENCHMARKS, HIDDEN, NORMS, ROOTS, SEQUENCES, Dims, ids
 from tinylm.bench.rivals import torch_candidates
 
 __all__ = ["MEMORY", "ROWS", "Contest", "Row"]
@@ -56,9 +57,24 @@ class Row:
         return f"{self.name}, {self.passes}, {' x '.join(map(str, self.dims))}"
 
 
+def at_line(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a line of the cache, as the arrays of the engine and of PyTorch do."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def normal(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
+    """Random numbers, as those of the bench."""
+    return at_line(cases.normal(*shape, scale=scale, seed=seed))
+
+
 def case_of(kernel: str, dims: Dims) -> Case:
     """The call of a kernel as `tinylm bench` makes it."""
-    return BENCHMARKS[kernel][0].build(*dims)
+    case = BENCHMARKS[kernel][0].build(*dims)
+    return replace(case, arrays=tuple(at_line(a) if a is not None and a.flags.c_contiguous else a for a in case.arrays))
 
 
 def one_kernel(name: str, *dims: int) -> Contest:

@@ -102,11 +102,8 @@ def each(operations: int) -> Count:
 
 
 def normal(*shape: int, scale: float = 1.0, seed: int = 0) -> np.ndarray:
-    """Random numbers that begin at a line of the cache, as the arrays of the engine and of PyTorch do."""
-    values = np.random.default_rng(seed).standard_normal(shape, np.float32)
-    memory = np.empty(values.size + 16, np.float32)
-    start = -memory.ctypes.data % 64 // 4
-    return np.multiply(values, np.float32(scale), out=memory[start : start + values.size].reshape(shape))
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal(shape, np.float32) * np.float32(scale)
 
 
 def ids(count: int, below: int) -> np.ndarray:
