@@ -2,9 +2,9 @@
 
     python benchmarks/bench_decode.py [--threads 2] [--rounds 7] [--model FILE.gguf]
 
-GPT-2's 124M shapes with random weights, as F32, F16, Q8_0 and Q4_0, and a model's own file. Each engine is a process of
-its own, which waits while others work; they take turns. What is not installed is left out. The roof is what reading all
-weights once for a token allows, from a product of one row that reads 400 MB, in the same turns.
+GPT-2's 124M shapes with random weights, as F32, F16, Q8_0, Q4_0 and bytes by row, and a model's own file. Each engine
+is a process of its own, which waits while others work; they take turns. What is not installed is left out. The roof is
+what reading all weights once for a token allows, from a product of one row that reads 400 MB, in the same turns.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def write_gpt2(folder: Path) -> dict[str, str]:
     config = GPT2Config(50257)
     save_model(folder / "folder", GPT2(config, Initializer(0)), ByteTokenizer())
     files = {"folder": str(folder / "folder")}
-    for dtype in ("f32", "f16", "q8_0", "q4_0"):
+    for dtype in ("f32", "f16", "q8_0", "q4_0", "int8"):
         files[dtype] = str(convert(folder / "folder", folder / f"{dtype}.gguf", dtype=dtype))
     return files
 
@@ -262,10 +262,10 @@ def main() -> None:
         for name, path in files.items():
             if options.only and name not in options.only:
                 continue
-            engines = {"tinylm": path, "llama.cpp": path}
+            engines = {"tinylm": path} | ({} if name == "int8" else {"llama.cpp": path})
             if name == "f32":
                 engines |= {"torch": whole, "CTranslate2": write_ctranslate2(whole, Path(folder) / "ct2", "float32")}
-            if name == "q8_0":
+            if name == "int8":
                 engines["CTranslate2"] = write_ctranslate2(whole, Path(folder) / "ct2-int8", "int8")
             report(f"GPT-2 124M {name}", path, measure(engines, options.threads, options.rounds))
         if options.model:

@@ -12,12 +12,13 @@ from .model_folder import save_folder
 from .npz import save_npz
 from .opening import open_model
 from .source import ModelSource
+from .tensors import BYTE_ROWS
 
 __all__ = ["CONVERSIONS", "DTYPES", "convert"]
 
 # What weights become, by the names that users give: NumPy's dtype or a packed format.
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bf16", "q8_0": "q8_0", "q5_0": "q5_0"}
-DTYPES |= {"q4_0": "q4_0", "q4_k": "q4_k"}
+DTYPES |= {"q4_0": "q4_0", "q4_k": "q4_k", "int8": BYTE_ROWS}
 
 Save = Callable[[ModelSource, Path, str | None], None]
 # The formats, what writes them, and the types that they hold.

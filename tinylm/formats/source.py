@@ -16,10 +16,9 @@ from tinylm.errors import FileFormatError, TinylmError
 from tinylm.models import FAMILIES, Model
 from tinylm.nn import Initializer
 from tinylm.text import Tokenizer
-from tinylm_kernels.packed import PACKED
 
 from .pooling import Pooling
-from .tensors import StoredTensor, Tensors
+from .tensors import FORMATS, StoredTensor, Tensors
 
 __all__ = ["ModelSource"]
 
@@ -108,7 +107,7 @@ class ModelSource:
                 problems += [f"{name} is unknown"] * (name not in model.copies)
             elif tensor.shape != shapes[name]:
                 problems.append(f"{name} has shape {tensor.shape}, expected {shapes[name]}")
-            elif tensor.dtype not in PACKED and not tensor.dtype.startswith("float"):
+            elif tensor.dtype not in FORMATS and not tensor.dtype.startswith("float"):
                 problems.append(f"{name} is {tensor.dtype}, expected floating numbers")
         if problems:
             more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""

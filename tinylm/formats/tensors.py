@@ -9,11 +9,25 @@ from functools import partial
 
 import numpy as np
 
-from tinylm_kernels.packed import PACKED, Packed
+from tinylm_kernels.packed import INT8, PACKED, Packed
 
 from ..errors import TinylmError
 
-__all__ = ["StoredArray", "StoredTensor", "Tensors", "as_dtype", "plain_bytes", "unmade", "unpacked"]
+__all__ = [
+    "BYTE_ROWS",
+    "FORMATS",
+    "StoredArray",
+    "StoredTensor",
+    "Tensors",
+    "as_dtype",
+    "plain_bytes",
+    "unmade",
+    "unpacked",
+]
+
+# What a packed tensor may be, by name; "int8" is NumPy's.
+BYTE_ROWS = "int8_rows"
+FORMATS: dict[str, type[Packed]] = {**PACKED, BYTE_ROWS: INT8}
 
 # A tensor as a file holds it: in a dtype of NumPy's, or packed.
 StoredArray = np.ndarray | Packed
@@ -45,8 +59,8 @@ class StoredTensor:
     @property
     def nbytes(self) -> int:
         """What a file needs for it."""
-        if self.dtype in PACKED:
-            packed = PACKED[self.dtype]
+        if self.dtype in FORMATS:
+            packed = FORMATS[self.dtype]
             return self.size // packed.block_values * packed.block_bytes
         return self.size * np.dtype(self.dtype).itemsize
 
@@ -100,9 +114,9 @@ def as_dtype(name: str, tensor: StoredTensor, dtype: str) -> StoredTensor:
 
 def _converted(name: str, tensor: StoredTensor, dtype: str) -> StoredArray:
     values = unpacked(tensor.make())
-    if dtype in PACKED:
+    if dtype in FORMATS:
         try:
-            return PACKED[dtype].quantize(values)
+            return FORMATS[dtype].quantize(values)
         except ValueError as error:
             raise TinylmError(f"the tensor {name!r} cannot become {dtype}: {error}") from None
     with np.errstate(over="ignore"):

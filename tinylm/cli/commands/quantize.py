@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model: a folder, a .gguf or .npz file, owner/name")
     parser.add_argument("out", metavar="OUT", help="the .gguf file to write")
     parser.add_argument(
-        "--to", choices=["q8_0", "q5_0", "q4_0", "q4_k"], required=True, help="the format of the matrices"
+        "--to", choices=["q8_0", "q5_0", "q4_0", "q4_k", "int8"], required=True, help="the format of the matrices"
     )
     parser.add_argument("--data", metavar="FILE", help="a text in UTF-8 to measure the loss on")
     parser.add_argument("--tokens", type=int, default=4096, metavar="N", help="of the text's beginning; 4096")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tinylm.errors import TinylmError
-from tinylm_kernels.packed import PACKED, Packed
+from tinylm_kernels.packed import Packed
 
-from ..tensors import StoredArray, StoredTensor, unpacked
+from ..tensors import FORMATS, StoredArray, StoredTensor, unpacked
 from .architectures import Architecture, RowOrder
 
 __all__ = ["laid_out", "split_name"]
@@ -39,7 +39,7 @@ def laid_out(
 ) -> StoredTensor:
     """A tensor of a model folder in GGUF's layout; back: the other way. Rows move packed as they are."""
     if pattern in architecture.transposed and len(tensor.shape) == 2:
-        dtype = "float32" if tensor.dtype in PACKED else tensor.dtype
+        dtype = "float32" if tensor.dtype in FORMATS else tensor.dtype
         return StoredTensor(tensor.shape[::-1], dtype, lambda: unpacked(tensor.make()).T, tensor.make)
     order = architecture.row_orders.get(pattern)
     if order is None:

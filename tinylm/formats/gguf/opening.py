@@ -16,6 +16,7 @@ from ..pooling import Pooling
 from ..source import ModelSource
 from ..tensors import StoredTensor, Tensors
 from .architectures import ARCHITECTURES, POOLING_TYPE, POOLINGS, Architecture
+from .byte_rows import together
 from .layout import laid_out, split_name
 from .reading import GGUFFile, read_gguf
 from .rope import ROPE_FACTORS, rope_settings
@@ -109,11 +110,11 @@ def _to_folder(
     opened: GGUFFile, architecture: Architecture, settings: Mapping[str, Any]
 ) -> Iterator[tuple[str, StoredTensor]]:
     """The tensors by Hugging Face's names and in the layout of a model folder."""
-    for name in opened.tensors:
+    for name, stored in together(opened.tensors).items():
         if name == ROPE_FACTORS and architecture.rope_base is not None:
             continue
         pattern, layer, suffix = split_name(name)
         if pattern not in architecture.tensors:
             raise TinylmError(f"the tensor {name!r:.80} belongs to no {architecture.name} model that is known here")
-        tensor = laid_out(opened.tensors.stored(name), name, pattern, architecture, settings, back=True)
+        tensor = laid_out(stored, name, pattern, architecture, settings, back=True)
         yield architecture.tensors[pattern].replace("*", layer) + suffix, tensor

@@ -10,11 +10,11 @@ from typing import Any
 
 from tinylm.errors import TinylmError
 from tinylm.models import Encoder
-from tinylm_kernels.packed import PACKED
 
 from ..source import ModelSource
-from ..tensors import StoredTensor, Tensors, as_dtype
+from ..tensors import BYTE_ROWS, FORMATS, StoredTensor, Tensors, as_dtype
 from .architectures import ARCHITECTURES, POOLING_TYPE, POOLINGS, Architecture
+from .byte_rows import apart
 from .layout import laid_out, split_name
 from .rope import ROPE_FACTORS, rope_factors, rope_metadata
 from .vocabulary import MODEL, NO_WORDS, vocabulary_metadata
@@ -22,10 +22,10 @@ from .writing import write_gguf
 
 __all__ = ["save_gguf"]
 
-# llama.cpp's numbers for the type of most tensors of a file: `enum llama_ftype`.
+# llama.cpp's numbers for the type of most tensors of a file: `enum llama_ftype`; 1024 for what it has none for.
 FILE_TYPES = {
     "float32": 0, "float16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q4_k": 15, "q5_k": 17,
-    "q6_k": 18, "bf16": 32,
+    "q6_k": 18, "bf16": 32, BYTE_ROWS: 1024,
 }  # fmt: skip
 QUANTIZATION_VERSION = 2  # of the layouts of blocks
 
@@ -45,8 +45,9 @@ def save_gguf(source: ModelSource, path: str | os.PathLike[str], dtype: str | No
 
     dtype: what its matrices become, float32, float16 or a packed format; None leaves them as they are. Norms, biases
     and positions are float32; what does not divide into blocks becomes float16. With q4_0 the embedding and the output
-    projection become q8_0; so with q4_k, where rows that do not divide into blocks of 256 become q5_0. Raises
-    TinylmError for a family, a setting or a tokenizer that GGUF has no words for.
+    projection become q8_0; so with q4_k, where rows that do not divide into blocks of 256 become q5_0, and with
+    int8_rows, which llama.cpp does not read (`byte_rows`). Raises TinylmError for a family, a setting or a tokenizer
+    that GGUF has no words for.
     """
     model = source.empty_model()
     architecture = next((each for each in ARCHITECTURES if each.model_type == model.model_type), None)
@@ -69,7 +70,7 @@ def save_gguf(source: ModelSource, path: str | os.PathLike[str], dtype: str | No
         **encoder,
         **(vocabulary_metadata(source.tokenizer(), config) if source.get_tokenizer else {MODEL: NO_WORDS}),
     }
-    write_gguf(path, metadata, Tensors(tensors))
+    write_gguf(path, metadata, Tensors(apart(tensors)))
 
 
 def _settings(source: ModelSource, architecture: Architecture, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,11 +126,11 @@ def _dtype_for(name: str, tensor: StoredTensor, wanted: str | None) -> str:
         return "float32"
     if wanted is None:
         return tensor.dtype if tensor.dtype in FILE_TYPES else "float32"
-    if wanted in FOUR_BITS and name in EIGHT_BITS:
+    if wanted in (*FOUR_BITS, BYTE_ROWS) and name in EIGHT_BITS:
         wanted = "q8_0"
-    if wanted == "q4_k" and tensor.shape[-1] % PACKED[wanted].block_values:
+    if wanted == "q4_k" and tensor.shape[-1] % FORMATS[wanted].block_values:
         wanted = "q5_0"
-    return "float16" if wanted in PACKED and tensor.shape[-1] % PACKED[wanted].block_values else wanted
+    return "float16" if wanted in FORMATS and tensor.shape[-1] % FORMATS[wanted].block_values else wanted
 
 
 def _file_type(tensors: Mapping[str, StoredTensor]) -> int:
