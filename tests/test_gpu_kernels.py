@@ -52,6 +52,7 @@ def test_a_cuda_kernel_agrees_with_the_reference_in_any_order_of_threads(kernel,
     assert_matches(kernel, case.copy(), run(kernel, case))
 
 
+@pytest.mark.slow
 @every
 @given(data=st.data())
 @settings(max_examples=2)

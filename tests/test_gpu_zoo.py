@@ -12,6 +12,7 @@ from cases import plain_case
 from test_gpu_kernels import ON_CARD, on_card, to_host
 
 import tinylm_kernels as K
+from tinylm.bench import cuda_programs
 from tinylm.bench.tolerance import WrongResultError, assert_matches
 from tinylm_kernels import cuda
 from tinylm_kernels.emulator.findings import EmulationError
@@ -21,39 +22,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, 
 
 # Axes for one warp, which needs no barrier for its own sums, and for several.
 SIZES = (20, 70)
-BARRIER = re.compile(r"__sync(threads|warp)\(\);")
 LOOP = re.compile(r"(?<=; j) < (?=(columns|V);)")
-HEADER = Path(cuda.__file__).with_name("common.cuh")
+PROGRAMS = list(dict.fromkeys(cuda_programs().values()))
+SHARED_BY_ALL = Path(cuda.__file__).with_name("common.cuh")
 
 
-def kernels_of():
-    """The kernels of each .cu file, by the file."""
-    found = {}
-    for kernel in ON_CARD:
-        values = kernel.implementations["cuda"].function.__globals__.values()
-        program = next(value for value in values if isinstance(value, cuda.Program))
-        found.setdefault(program.path, []).append(kernel)
-    return found
+def kernels_of(program):
+    return [K.all_kernels()[name] for name, other in cuda_programs().items() if other is program]
 
 
-def mutations(pattern, files):
-    """(file, which of the matches in it) for every match."""
-    return [
-        pytest.param(file, number, id=f"{file.stem}-{number}")
-        for file in files
-        for number, _ in enumerate(pattern.finditer(file.read_text()))
-    ]
+def barriers(program, file):
+    """The numbers of the barriers of a program that stand in a file."""
+    return [number for number, (where, _) in enumerate(program.source.barriers()) if where == file.as_posix()]
 
 
-def mistakes(kernels, file=None, pattern=None, number=None, by=""):
-    """What the emulator finds while kernels run, with one match in a file replaced."""
-
-    def edit(text):
-        part = file.read_text().replace("#pragma once\n", "\n") if file is not None else ""
-        part = part.split('#include "../cuda/common.cuh"\n')[-1].strip("\n")
-        match = list(pattern.finditer(part))[number] if part else None
-        return text.replace(part, part[: match.start()] + by + part[match.end() :]) if part else text
-
+def mistakes(kernels, edit=str):
+    """What the emulator finds while kernels run whose text is edited."""
     found = []
     with emulated_gpu(edit=edit):
         for kernel, size in itertools.product(kernels, SIZES):
@@ -66,23 +50,38 @@ def mistakes(kernels, file=None, pattern=None, number=None, by=""):
                 found += error.kinds
             except WrongResultError:
                 found.append("wrong")
-    return found
+    return set(found)
 
 
 def test_the_unchanged_kernels_have_no_mistake():
     assert not mistakes(ON_CARD)
 
 
-@pytest.mark.parametrize(("file", "number"), mutations(BARRIER, kernels_of()))
-def test_a_barrier_that_is_left_out_is_found_as_a_race(file, number):
-    assert {"race", "unwritten"} & set(mistakes(kernels_of()[file], file, BARRIER, number))
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [pytest.param(p, n, id=f"{p.path.stem}-{n}") for p in PROGRAMS for n in barriers(p, p.path)],
+)
+def test_a_barrier_that_is_left_out_is_found_as_a_race(program, number):
+    assert {"race", "unwritten"} & mistakes(kernels_of(program), lambda _: program.source.without_barrier(number))
 
 
-@pytest.mark.parametrize(("file", "number"), mutations(BARRIER, [HEADER]))
-def test_a_barrier_of_all_kernels_that_is_left_out_is_found_as_a_race(file, number):
-    assert {"race", "unwritten"} & set(mistakes((K.softmax, K.layer_norm_backward), file, BARRIER, number))
+@pytest.mark.parametrize("number", barriers(cuda_programs()["softmax"], SHARED_BY_ALL))
+def test_a_barrier_of_all_kernels_that_is_left_out_is_found_as_a_race(number):
+    programs = [cuda_programs()[name] for name in ("softmax", "layer_norm")]
+    assert any(
+        {"race", "unwritten"} & mistakes(kernels_of(p), lambda _, p=p: p.source.without_barrier(number))
+        for p in programs
+    )
 
 
-@pytest.mark.parametrize(("file", "number"), mutations(LOOP, kernels_of()))
-def test_a_loop_that_goes_one_too_far_is_found(file, number):
-    assert {"race", "outside"} & set(mistakes(kernels_of()[file], file, LOOP, number, " <= "))
+def loops():
+    for program in PROGRAMS:
+        for number, match in enumerate(LOOP.finditer(program.source.text)):
+            yield pytest.param(program, match, id=f"{program.path.stem}-{number}")
+
+
+@pytest.mark.parametrize(("program", "loop"), list(loops()))
+def test_a_loop_that_goes_one_too_far_is_found(program, loop):
+    text = program.source.text
+    edited = text[: loop.start()] + " <= " + text[loop.end() :]
+    assert {"race", "outside"} & mistakes(kernels_of(program), lambda _: edited)

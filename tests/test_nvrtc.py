@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-import tinylm_kernels as K
+from tinylm.bench import cuda_programs
 from tinylm_kernels.cuda.nvrtc import compilers
-from tinylm_kernels.cuda.program import NUMBER_TYPES, SHARED_WITHOUT_ASKING, Program
+from tinylm_kernels.cuda.program import NUMBER_TYPES, SHARED_WITHOUT_ASKING
 from tinylm_kernels.cuda.source import parse_source
 
 pytestmark = pytest.mark.oracle
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 
 
-def programs():
-    """The .cu files of all kernels, once each, by the launchers that lie beside them."""
-    found = {}
-    for kernel in K.all_kernels().values():
-        launcher = kernel.implementations.get("cuda")
-        if launcher is not None:
-            values = launcher.function.__globals__.values()
-            found.update({program.path: program for program in values if isinstance(program, Program)})
-    return list(found.values())
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("number", NUMBER_TYPES.values())
-@pytest.mark.parametrize("program", programs(), ids=lambda program: program.path.stem)
+@pytest.mark.parametrize(
+    "program", list(dict.fromkeys(cuda_programs().values())), ids=lambda program: program.path.stem
+)
 def test_a_file_compiles_without_warnings_spills_or_a_stack(program, number, architecture):
     able = [compiler for compiler in compilers() if architecture in compiler.architectures]
     if not able:
         pytest.skip(f"no NVRTC for sm_{architecture}: pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-nvrtc")
-    for compiler in able:
-        compiled = compiler.compile(program.source, architecture, {"NUMBER": number})
+    for compiler, variant in itertools.product(able, program.variants):
+        compiled = compiler.compile(program.source, architecture, {"NUMBER": number, **variant})
         assert set(compiled.kernels) == set(program.source.kernels)
         for name, takes in compiled.kernels.items():
             assert (takes.stack, takes.spilled) == (0, 0), f"{name}: {takes}"

@@ -2,6 +2,7 @@
 
 from .calls import Case
 from .cases import BENCHMARKS, Benchmark, shapes
+from .emulated import EmulatedRun, cuda_programs, run_emulated
 from .ladder import LADDERS, RUNGS, lessons, load_ladders, steps
 from .machine import Roofs, measure_roofs
 from .roofline import save_roofline
@@ -15,13 +16,16 @@ __all__ = [
     "Benchmark",
     "Case",
     "Comparison",
+    "EmulatedRun",
     "Measurement",
     "Roofs",
     "compare",
+    "cuda_programs",
     "import_implementations",
     "lessons",
     "load_ladders",
     "measure_roofs",
+    "run_emulated",
     "save_roofline",
     "shapes",
     "steps",

@@ -12,6 +12,7 @@ from .results import (
     integers,
     room_for,
     threads_for,
+    whole_warps,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "integers",
     "room_for",
     "threads_for",
+    "whole_warps",
 ]

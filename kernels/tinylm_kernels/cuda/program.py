@@ -44,10 +44,13 @@ class LaunchError(RuntimeError):
 
 
 class Program:
-    """The kernels of the .cu file `name` that lies beside the module `beside` (its __file__)."""
+    """The kernels of the .cu file `name` that lies beside the module `beside` (its __file__).
 
-    def __init__(self, beside: str, name: str):
-        self.path = Path(beside).with_name(name)
+    variants: the macros with which a launch may compile it, beside the number type.
+    """
+
+    def __init__(self, beside: str, name: str, variants: Sequence[dict[str, Any]] = ({},)):
+        self.path, self.variants = Path(beside).with_name(name), tuple(variants)
         self._modules: dict[tuple[Any, ...], Any] = {}
 
     @property
@@ -67,7 +70,7 @@ class Program:
         """Start a kernel: `grid` blocks of `block` threads, `shared` bytes of dynamic shared memory.
 
         arguments: CuPy's arrays, None for a null pointer, numbers; as the kernel's signature says. The number type T
-        is the dtype of the arrays that are declared with it; defines: further macros, for variants.
+        is the dtype of the arrays that are declared with it; defines: one of the variants.
         Raises TypeError or ValueError for arguments that do not fit, LaunchError with what was asked where the card
         refuses.
         """

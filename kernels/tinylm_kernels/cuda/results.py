@@ -18,6 +18,7 @@ __all__ = [
     "integers",
     "room_for",
     "threads_for",
+    "whole_warps",
 ]
 
 NUMBERS = tuple(NUMBER_TYPES)
@@ -59,9 +60,14 @@ def blocks_of(size: int, threads: int = THREADS) -> int:
     return -(-size // threads)
 
 
+def whole_warps(threads: int) -> int:
+    """At least so many threads, in whole warps."""
+    return blocks_of(threads, WARP) * WARP
+
+
 def threads_for(columns: int) -> int:
     """Threads of a block that has a row of this many numbers."""
-    return min(MOST_FOR_A_ROW, blocks_of(columns, WARP) * WARP)
+    return min(MOST_FOR_A_ROW, whole_warps(columns))
 
 
 def column_grid(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -17,6 +17,8 @@ _PARAMETER = re.compile(
     r"(?P<const>const )?(?P<type>unsigned long long|unsigned char|signed char|long long|\w+)"
     r" ?(?P<pointer>\*)? ?(?:__restrict__ )?(?P<name>\w+)"
 )
+_BARRIER = re.compile(r"__sync(?:threads|warp)\([^)]*\);")
+_LINE = re.compile(r'#line (?P<number>\d+) "(?P<file>[^"]+)"')
 _INCLUDE = re.compile(r'^#include "(?P<file>[^"]+)"$')
 
 
@@ -45,6 +47,21 @@ class Source:
     name: str
     text: str
     kernels: dict[str, Signature]
+
+    def barriers(self) -> list[tuple[str, int]]:
+        """The file and line of every barrier, in the order of the text."""
+        found, file, number = [], self.name, 0
+        for line in self.text.split("\n"):
+            number += 1
+            if at := _LINE.fullmatch(line):
+                file, number = at["file"], int(at["number"]) - 1
+            found += [(file, number)] * len(_BARRIER.findall(line))
+        return found
+
+    def without_barrier(self, which: int) -> str:
+        """The text with one of `barriers` left out."""
+        match = list(_BARRIER.finditer(self.text))[which]
+        return self.text[: match.start()] + ";" + self.text[match.end() :]
 
 
 @cache

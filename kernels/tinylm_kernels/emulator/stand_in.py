@@ -26,15 +26,15 @@ __all__ = ["Settings", "emulated_gpu"]
 class Settings:
     """How the stand-in runs kernels, and what it has counted.
 
-    checks: watch every access of memory. order: that of threads and blocks. waits: how often the host has waited for
-    the card. launches: the kernels that ran, in order. edit: what is done to the text of a .cu file before it is
-    compiled, so that a test can put a mistake into it.
+    checks: watch every access of memory. order: that of threads and blocks. edit: what is done to the text of a .cu
+    file before it is compiled, so that one can put a mistake into it. trace: the block and thread whose steps each
+    launch keeps. launches: the kernels that ran, in order, and how. waits: how often the host has waited for the card.
     """
 
-    def __init__(self, checks: bool, order: int, edit: Callable[[str], str]):
-        self.checks, self.order, self.edit = checks, order, edit
+    def __init__(self, checks: bool, order: int, edit: Callable[[str], str], trace: tuple[int, int] | None):
+        self.checks, self.order, self.edit, self.trace = checks, order, edit, trace
         self.waits = 0
-        self.launches: list[str] = []
+        self.launches: list[tuple[str, Launch]] = []
 
 
 class ndarray:
@@ -165,9 +165,10 @@ class _Function:
     def __call__(self, grid: Any, block: Any, arguments: tuple[Any, ...], *, shared_mem: int = 0) -> None:
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise _CUDADriverError(f"CUDA_ERROR_INVALID_VALUE: {shared_mem} bytes of shared memory were not asked for")
-        self._settings.launches.append(self._name)
+        launch = Launch(grid, block, shared_mem, self._settings.order, self._settings.trace)
+        self._settings.launches.append((self._name, launch))
         bare = tuple(None if isinstance(a, np.uintp) and a == 0 else _bare(a) for a in arguments)
-        self._program.run(self._name, Launch(grid, block, shared_mem, self._settings.order), bare)
+        self._program.run(self._name, launch, bare)
 
 
 class _CUDADriverError(RuntimeError):
@@ -222,11 +223,17 @@ def _function(value: Any, settings: Settings) -> Callable[..., Any]:
 
 
 @contextmanager
-def emulated_gpu(*, checks: bool = True, order: int = 0, edit: Callable[[str], str] = str) -> Iterator[Settings]:
+def emulated_gpu(
+    *,
+    checks: bool = True,
+    order: int = 0,
+    edit: Callable[[str], str] = str,
+    trace: tuple[int, int] | None = None,
+) -> Iterator[Settings]:
     """Within the block `import cupy` gives the stand-in; see Settings. Raises RuntimeError where CuPy is imported."""
     if "cupy" in sys.modules:
         raise RuntimeError("CuPy is imported already: the stand-in would be taken for it")
-    settings = Settings(checks, order, edit)
+    settings = Settings(checks, order, edit, trace)
     sys.modules["cupy"] = _module(settings)
     try:
         yield settings

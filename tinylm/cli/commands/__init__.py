@@ -6,6 +6,7 @@ from . import (
     chat,
     classify,
     convert,
+    cuda,
     data,
     doctor,
     evaluate,
@@ -53,5 +54,6 @@ COMMANDS = (
     report,
     doctor,
     bench,
+    cuda,
     warmup,
 )
