@@ -1,13 +1,14 @@
 """Another library's weights in our layers: textgenrnn's character LSTM, which was trained in Keras on a GPU.
 
-    pip install h5py && pip install --no-deps textgenrnn==2.0.0
+    pip install --no-deps textgenrnn==2.0.0
     python examples/textgenrnn.py
 
 The weights (MIT licence) are a Keras HDF5 file inside the package; its code, which wants TensorFlow, is not run.
 
 An embedding of the last 40 characters goes through two LSTMs. What all three say of each character stands side by side
 (100 + 128 + 128 channels); an average over the 40, weighted by a softmax of one number for each, is what the output
-layer sees. The conversion from cuDNN's layout is in `lstm_arrays`, as docs/recurrent.md tells it.
+layer sees. Its layers are not one after the other, so that `tinylm.sequential` has no model of them; but it reads their
+weights, and turns those that are in cuDNN's layout, as docs/recurrent.md tells it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from tinylm import Tensor, no_grad
 from tinylm.autograd import functional as F
+from tinylm.formats.hdf5 import read_hdf5
 from tinylm.inference import Sampler
 from tinylm.nn import LSTM, Embedding, Initializer, Linear, Module
+from tinylm.sequential.keras_weights import from_cudnn, read_by_name
 
 CONTEXT = 40
 START = "<s>"
@@ -50,38 +52,21 @@ class TextGenRNN(Module):
         return self.output(average)
 
 
-def lstm_arrays(layer: h5py.Group) -> dict[str, np.ndarray]:
-    """A layer in cuDNN's layout, as Keras kept it, by the names of ours.
-
-    The gates stand in the order i, f, c, o in both. Of each, the numbers lie in the order of our (H, I) and (H, H),
-    though the file says (I, H): they are read again under their true shape. cuDNN has two biases, which add up.
-    """
-    bias = layer["bias:0"][:]
-
-    def reread(matrix: np.ndarray) -> np.ndarray:
-        return np.concatenate([gate.reshape(gate.shape[::-1]) for gate in np.split(matrix, 4, axis=1)])
-
-    return {
-        "w_input": reread(layer["kernel:0"][:]),
-        "w_hidden": reread(layer["recurrent_kernel:0"][:]),
-        "bias": bias[: len(bias) // 2] + bias[len(bias) // 2 :],
-    }
-
-
 def load(package: Path) -> tuple[TextGenRNN, dict[str, int]]:
     """The model, and the id of each character; 0 stands for no character."""
     vocab = json.loads((package / "textgenrnn_vocab.json").read_text(encoding="utf-8"))
-    with h5py.File(package / "textgenrnn_weights.hdf5") as file:
-        layers = {name: file[name][name] for name in ("embedding", "rnn_1", "rnn_2", "attention", "output")}
-        state = {
-            "tokens.weight": layers["embedding"]["embeddings:0"][:],
-            "attention.weight": layers["attention"]["attention_W:0"][:].T,
-            "output.weight": layers["output"]["kernel:0"][:].T,
-            "output.bias": layers["output"]["bias:0"][:],
-        }
-        for number in range(2):
-            for name, array in lstm_arrays(layers[f"rnn_{number + 1}"]).items():
-                state[f"lstms.{number}.directions.0.{name}"] = array
+    layers = read_by_name(read_hdf5(package / "textgenrnn_weights.hdf5"))
+    kernel, bias = layers["output"].values()
+    state = {
+        "tokens.weight": layers["embedding"]["embedding/embeddings:0"],
+        "attention.weight": layers["attention"]["attention/attention_W:0"].T,
+        "output.weight": kernel.T,
+        "output.bias": bias,
+    }
+    for number in range(2):
+        kernel, recurrent_kernel, bias = from_cudnn(*layers[f"rnn_{number + 1}"].values())
+        arrays = {"w_input": kernel.T, "w_hidden": recurrent_kernel.T, "bias": bias}
+        state |= {f"lstms.{number}.directions.0.{name}": array for name, array in arrays.items()}
     vocab_size, channels = state["tokens.weight"].shape
     hidden = state["lstms.0.directions.0.w_hidden"].shape[1]
     return TextGenRNN(vocab_size, channels, hidden, Initializer(None)).load_state_dict(state), vocab

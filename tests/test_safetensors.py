@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bounded import run_bounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -238,35 +239,22 @@ def test_a_flip_or_a_cut_anywhere_in_the_header_is_read_or_refused_in_bounded_me
         {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "m": np.array([True, False])},
         {"k": "v"},
     )
-    script = """
-import pathlib, sys
-from tinylm.errors import FileFormatError
-from tinylm.formats import safetensors
+    printed = run_bounded(
+        """
 from tinylm.formats.safetensors import read_safetensors
-if sys.platform == "linux":
-    import resource
-    used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20),) * 2)
-folder = pathlib.Path(sys.argv[1])
-good, bad = (folder / "good").read_bytes(), folder / "bad"
-end = 8 + int.from_bytes(good[:8], "little")
-changed = [good[:n] for n in range(len(good))]
-for n in range(end):
-    changed += [good[:n] + bytes([good[n] ^ 1 << bit]) + good[n + 1:] for bit in range(n % 2, 8, 2)]
-refused = 0
-for content in changed:
-    bad.write_bytes(content)
-    try:
-        tensors = read_safetensors(bad)
-        assert sum(array.nbytes for array in tensors.values()) <= 2 * len(good)
-    except FileFormatError as error:
-        assert error.path == str(bad)
-        refused += 1
-print(refused, len(good), len(changed))
-"""
-    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
-    refused, cuts, changed = map(int, done.stdout.split())
-    assert cuts < refused < changed
+
+def read(file):
+    assert sum(array.nbytes for array in read_safetensors(file).values()) <= 2 * len(good)
+
+limit_memory()
+good = (folder / "good").read_bytes()
+changed = cuts(good) + flips(good, range(8 + int.from_bytes(good[:8], "little")), every=2)
+print(refusals(folder / "bad", changed, read), len(good), len(changed))
+""",
+        tmp_path,
+    )
+    refused, cut, changed = map(int, printed.split())
+    assert cut < refused < changed
 
 
 def test_safetensors_imports_nothing_but_numpy():

@@ -233,13 +233,6 @@ def test_python_functions_do_not_go_into_a_file(tmp_path):
         again.fit(IDS, KINDS)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_the_formats_of_keras_are_refused_by_name(tmp_path, suffix):
-    with pytest.raises(TinylmError, match=r"name it model\.safetensors"):
-        fitted()[0].save(tmp_path / f"model{suffix}")
-    assert not list(tmp_path.iterdir())
-
-
 def broken_files():
     def config(change):
         def broken(notes, tensors):

@@ -40,7 +40,6 @@ def load_module(name: str, file: Path) -> types.ModuleType:
 
 @pytest.fixture(scope="module")
 def example() -> types.ModuleType:
-    pytest.importorskip("h5py")
     return load_module("textgenrnn_example", ROOT / "examples" / "textgenrnn.py")
 
 

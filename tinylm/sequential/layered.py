@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from .layers import Embedding, Input
 from .stack import Stack
 from .table import summary_table
 
-__all__ = ["Layered"]
+__all__ = ["Layered", "snake_case"]
 
 
 class Layered:
@@ -89,7 +90,7 @@ class Layered:
         """The names of the layers: their own, or the class with a number."""
         names: list[str] = []
         for layer in self.layers:
-            base = layer.name or _snake(type(layer).__name__)
+            base = layer.name or snake_case(type(layer).__name__)
             used = sum(name == base or name.rpartition("_")[0] == base for name in names)
             names.append(base if not used else f"{base}_{used}")
         return names
@@ -166,8 +167,6 @@ def _ids(array: np.ndarray, embedding: Embedding) -> np.ndarray:
     return ids
 
 
-def _snake(name: str) -> str:
-    letters = [
-        f"_{c.lower()}" if c.isupper() and n and not name[n - 1].isupper() else c.lower() for n, c in enumerate(name)
-    ]
-    return "".join(letters)
+def snake_case(name: str) -> str:
+    """The name of a class as Keras writes that of its layers: GlobalMaxPooling1D as global_max_pooling1d."""
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,10 +217,25 @@ class Sequential(Layered):
             return self.stack(inputs)[0]
 
     def save(self, filepath: str | os.PathLike[str], include_optimizer: bool = True) -> None:
-        """Write the model to one safetensors file, which `load_model` opens; see docs/keras.md for the format."""
+        """Write the model to one file that `load_model` opens; the name says in which format (docs/keras.md).
+
+        `.safetensors` keeps all, the optimizer's state too; `.keras` and `.h5` are Keras' own, with layers and weights.
+        """
         from .saving import save_model
 
         save_model(self, filepath, include_optimizer=include_optimizer)
+
+    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Write the weights alone for Keras' `load_weights`: `.weights.h5` as Keras 3 does, `.h5` as Keras 2 does."""
+        from .keras_files import save_keras_weights
+
+        save_keras_weights(self, Path(filepath))
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Take over the weights in a file of Keras', of any version, for the same layers. Raises FileFormatError."""
+        from .keras_files import load_keras_weights
+
+        load_keras_weights(self, Path(filepath))
 
     # What the user gives, checked
 

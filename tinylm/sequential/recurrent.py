@@ -93,6 +93,7 @@ class _Recurrent(BuiltLayer):
         self.spec = spec
         self.dropout = nn.Dropout(spec.dropout, first.next_site(), variational=True)
         self.state: nn.RecurrentState | None = None
+        self.zero_masked = False  # the outputs at masked steps, instead of repeating the last
 
     def compute(self, x: Tensor, mask: np.ndarray | None) -> Tensor:
         x = self.dropout(x)
@@ -106,7 +107,10 @@ class _Recurrent(BuiltLayer):
             self.state = [tuple(part.detach() for part in parts) for parts in state]
         if not self.spec.return_sequences:
             return state[0][0]  # h of an LSTM and of a GRU
-        return y if mask is None else _repeated_over_the_masked(y, mask)
+        if mask is None:
+            return y
+        y = _repeated_over_the_masked(y, mask)
+        return y * mask[:, :, None].astype(y.dtype) if self.zero_masked else y
 
     def next_mask(self, x: Any, mask: np.ndarray | None) -> np.ndarray | None:
         return mask if self.spec.return_sequences else None
@@ -221,7 +225,11 @@ class Bidirectional(Layer):
         return (*steps, 2 * units if self.merge_mode == "concat" else units)
 
     def make(self, input_size: int, first: FirstWeights) -> BuiltLayer:
-        return _Bidirectional(self, self.layer.build(input_size, first), self._backward.build(input_size, first))
+        ways = [layer.build(input_size, first) for layer in (self.layer, self._backward)]
+        for way in ways:
+            assert isinstance(way, _Recurrent)
+            way.zero_masked = self.layer.return_sequences
+        return _Bidirectional(self, *ways)
 
 
 class _Bidirectional(BuiltLayer):

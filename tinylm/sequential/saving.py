@@ -25,12 +25,12 @@ from tinylm.files import parse_json
 from tinylm.formats import read_metadata, read_safetensors, write_safetensors
 
 from . import layers, losses, optimizers
+from .keras_files import is_keras_file, load_keras_model, save_keras_model
 from .model import Sequential
 
 __all__ = ["load_model", "save_model"]
 
 FORMAT, VERSION = "tinylm sequential", "1"
-OTHER_FORMATS = (".keras", ".h5", ".hdf5")
 
 LAYERS = {name: getattr(layers, name) for name in layers.__all__ if name != "Input"}
 LOSSES = {kind.__name__: kind for kind in losses.LOSSES.classes.values()}
@@ -38,13 +38,10 @@ OPTIMIZERS = {kind.__name__: kind for kind in optimizers.OPTIMIZERS.classes.valu
 
 
 def save_model(model: Sequential, path: str | os.PathLike[str], *, include_optimizer: bool = True) -> None:
-    """Write the model, whole or not at all. Raises TinylmError for a name that promises another format."""
+    """Write the model, whole or not at all, in the format that the name says. Raises TinylmError."""
     file = Path(path)
-    if file.suffix in OTHER_FORMATS:
-        raise TinylmError(
-            f"{file}: {file.suffix} is a format of Keras'; tinylm writes safetensors: "
-            f"name it {file.with_suffix('.safetensors').name}"
-        )
+    if is_keras_file(file):
+        return save_keras_model(model, file)
     tensors = {f"layers.{number}.{name}": array for number, name, array in _weights(model)}
     config = {
         "name": model.name,
@@ -61,11 +58,14 @@ def save_model(model: Sequential, path: str | os.PathLike[str], *, include_optim
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:
-    """The model in a file that `Sequential.save` wrote, ready to predict, and to train on where it was compiled.
+    """The model in a file that `Sequential.save` wrote, ready to predict, and to train on where it was compiled; or in
+    a `.keras` or `.h5` file of Keras', of any version, which is not compiled then.
 
     Raises FileFormatError, naming the file and what is wrong, for any other.
     """
     file = Path(path)
+    if is_keras_file(file):
+        return load_keras_model(file)
     notes, tensors = read_metadata(file), read_safetensors(file)
     if notes.get("format") != FORMAT:
         raise FileFormatError(file, f"not a model of Sequential.save: its format is {notes.get('format')!r}")
