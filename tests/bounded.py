@@ -46,5 +46,5 @@ def run_bounded(script: str, folder: Path) -> str:
     256 MiB more than it had."""
     command = [sys.executable, "-c", PREAMBLE + script, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bounded import run_bounded
 
 import tinylm
 from tinylm.errors import FileFormatError, TinylmError
@@ -101,3 +102,27 @@ def test_how_an_encoder_pools_is_saved_with_it(tmp_path, tokenizer) -> None:
     for folder in ("m", "again", "converted"):
         assert read_pooling(tmp_path / folder) == Pooling("first", True, 7)
         assert open_model(tmp_path / folder).get_pooling() == Pooling("first", True, 7)
+
+
+def test_a_flip_or_a_cut_anywhere_before_the_tensors_is_read_or_refused(tmp_path, tokenizer) -> None:
+    """To the vectors of a text, so that the settings, the words and the tensors have all been taken in."""
+    save_model(tmp_path / "m", bert(num_hidden_layers=1), tokenizer)
+    convert(tmp_path / "m", tmp_path / "good.gguf")
+    printed = run_bounded(
+        """
+import tinylm
+
+def read(file):
+    assert tinylm.load(file).embed(["the cat sleeps"]).shape[1] < 1000
+
+good = (folder / "good.gguf").read_bytes()
+read(folder / "good.gguf")
+limit_memory()
+end = good.rindex(b"cls.weight") + 64
+changed = cuts(good[:end], 13) + flips(good, range(0, end, 5), every=8)
+print(refusals(folder / "bad.gguf", changed, read), len(changed))
+""",
+        tmp_path,
+    )
+    refused, changed = map(int, printed.split())
+    assert changed / 4 < refused < changed

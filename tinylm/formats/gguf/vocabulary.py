@@ -6,6 +6,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, "Tokenizer"; 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -78,7 +79,8 @@ def vocabulary_metadata(tokenizer: Tokenizer, config: Mapping[str, Any]) -> dict
     described = _describe(fields, size)
     if described is None:
         return {MODEL: NO_WORDS, WHOLE: json.dumps(fields, ensure_ascii=False), **metadata}
-    return {**described, **_beside(tokenizer, fields), **metadata}
+    around = {} if described[MODEL] == "bert" else _ids_around(fields.get("post_processor"))
+    return {**described, **around, **_beside(tokenizer, fields), **metadata}
 
 
 def _first(ids: Any) -> Any:
@@ -90,7 +92,7 @@ def _beside(tokenizer: Tokenizer, fields: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in tokenizer_config.json, and which tokens stand around every text."""
     metadata: dict[str, Any] = {}
     config = tokenizer.config
-    vocab = fields["model"]["vocab"] | {token["content"]: token["id"] for token in fields.get("added_tokens") or []}
+    vocab = _ids(fields["model"]) | {token["content"]: token["id"] for token in fields.get("added_tokens") or []}
     for name, key in OTHER_IDS.items():
         if config.tokens.get(name) in vocab:
             metadata[f"tokenizer.ggml.{key}_token_id"] = vocab[config.tokens[name]]
@@ -111,6 +113,17 @@ def _around(post_processor: Any) -> tuple[bool, bool]:
     return ("SpecialToken" in template[0], "SpecialToken" in template[-1]) if template else (False, False)
 
 
+def _ids_around(post_processor: Any) -> dict[str, int]:
+    """The tokens before and after each text, as the first and last of it."""
+    found = {}
+    for step in _flat(post_processor, "processors"):
+        template = step.get("single") or [{}]
+        for name, item in (("bos", template[0]), ("eos", template[-1])):
+            if "SpecialToken" in item:
+                found[f"tokenizer.ggml.{name}_token_id"] = step["special_tokens"][item["SpecialToken"]["id"]]["ids"][0]
+    return found
+
+
 def _flat(part: Any, inner: str) -> list[dict[str, Any]]:
     """A component of tokenizer.json as the list of its steps."""
     if part is None:
@@ -123,6 +136,8 @@ def _describe(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
     model = fields["model"]
     if model.get("type") == "WordPiece":
         return _describe_word_piece(fields, size)
+    if model.get("type") == "Unigram":
+        return _describe_unigram(fields, size)
     if model.get("type", "BPE") != "BPE" or model.get("dropout"):
         return None
     if model.get("byte_fallback"):
@@ -155,6 +170,37 @@ def _describe_sentencepiece(fields: Mapping[str, Any], size: int) -> dict[str, A
         left, right = merge.split(" ") if isinstance(merge, str) else merge
         scores[vocab[left + right]] = -rank
     return {MODEL: "llama", PRE: "default", **described, SCORES: scores, "tokenizer.ggml.add_space_prefix": prefix}
+
+
+def _describe_unigram(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
+    """SentencePiece's Unigram, with its scores as they are, in float32, and its table of replacements.
+
+    What cleans and cuts a text has one form there: it is described where reading it gives the same again.
+    """
+    model, unknown = fields["model"], fields["model"].get("unk_id")
+    if model.get("byte_fallback") or unknown is None:
+        return None
+    described = _tokens(fields, size)
+    if model["vocab"][unknown][0] not in {token["content"] for token in fields.get("added_tokens") or []}:
+        described[TYPES][unknown] = UNKNOWN
+    scores = np.zeros(size, np.float32)
+    scores[: len(model["vocab"])] = [score for _, score in model["vocab"]]
+    steps = {step["type"]: step for step in _flat(fields.get("normalizer"), "normalizers")}
+    table = steps.get("Precompiled", {}).get("precompiled_charsmap", "")
+    prefix = (fields.get("pre_tokenizer") or {}).get("prepend_scheme") == "always"
+    described |= {
+        MODEL: "t5",
+        PRE: "default",
+        SCORES: scores,
+        "tokenizer.ggml.unknown_token_id": unknown,
+        "tokenizer.ggml.add_space_prefix": prefix,
+        "tokenizer.ggml.remove_extra_whitespaces": "Strip" in steps,
+    }
+    if table:
+        described["tokenizer.ggml.precompiled_charsmap"] = np.frombuffer(base64.b64decode(table), np.uint8)
+    again = from_gguf_fields(described).to_json()
+    parts = ("normalizer", "pre_tokenizer", "decoder")
+    return described if all(again[part] == fields.get(part) for part in parts) else None
 
 
 def _describe_word_piece(fields: Mapping[str, Any], size: int) -> dict[str, Any] | None:
@@ -208,8 +254,14 @@ def _tokens(fields: Mapping[str, Any], size: int) -> dict[str, Any]:
     """Every id's token and its type."""
     tokens = [f"[PAD{id}]" for id in range(size)]
     types = np.full(size, UNUSED, np.int32)
-    for token, id in fields["model"]["vocab"].items():
+    for token, id in _ids(fields["model"]).items():
         tokens[id], types[id] = token, NORMAL
     for added in fields.get("added_tokens") or []:
         tokens[added["id"]], types[added["id"]] = added["content"], CONTROL if added["special"] else USER_DEFINED
     return {TOKENS: tokens, TYPES: types}
+
+
+def _ids(model: Mapping[str, Any]) -> dict[str, int]:
+    """The tokens of a model: a Unigram has a list of them, with their scores."""
+    vocab = model["vocab"]
+    return {token: id for id, (token, _) in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab)
