@@ -10,6 +10,7 @@ import pytest
 from tinylm.autograd import Observer, no_grad, observe
 from tinylm.cli import main
 from tinylm.errors import TinylmError
+from tinylm.formats import convert, save_model
 from tinylm.inspect import machines, measure_sizes, model_without_weights, read_sized_config
 from tinylm.models import FAMILIES
 from tinylm.nn import Initializer
@@ -69,7 +70,14 @@ def test_the_command_takes_a_folder_a_file_or_a_family(tmp_path, capsys) -> None
         printed = capsys.readouterr().out
         assert "LlamaForCausalLM" in printed
         assert "batch 2 x 8" in printed
+    model = FAMILIES["llama"].from_settings({"vocab_size": 11, **CONFIGS["llama"]}, Initializer(0))
+    save_model(tmp_path / "m", model)
+    for name in ("m.gguf", "m.npz"):
+        assert main(["info", str(convert(tmp_path / "m", tmp_path / name))]) == 0
+        assert f"LlamaForCausalLM: {model.num_parameters():,} parameters" in capsys.readouterr().out
+    (tmp_path / "m.pt").write_bytes(b"\x80\x02}q\x00.")
     for wrong, words in (
+        ([str(tmp_path / "m.pt")], "convert to safetensors"),
         (["mamba"], "no such"),
         (["gpt2", "--set", "n_layer"], "NAME=VALUE"),
         (["gpt2"], "vocab_size"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinylm.autograd import Parameter
 from tinylm.errors import TinylmError, nearest
-from tinylm.formats import read_model_config
+from tinylm.formats import open_model, read_model_config
 from tinylm.models import FAMILIES, Model
 from tinylm.nn import (
     CrossAttention,
@@ -61,13 +61,15 @@ def model_without_weights(settings: Mapping[str, Any]) -> Model:
 
 
 def read_sized_config(model: str | PathLike[str], changes: Iterable[str] = ()) -> dict[str, Any]:
-    """The settings of a model or run folder, of a config.json, or of a family by its name alone.
+    """The settings of a model or run folder, a .gguf or .npz file, a config.json, or a family by its name alone.
 
     changes: "NAME=VALUE" each, the value as in JSON or a text. Raises TinylmError.
     """
     path = Path(model)
     if str(model) in FAMILIES and not path.exists():
         settings: dict[str, Any] = {"model_type": str(model)}
+    elif path.is_file() and path.name != "config.json":
+        settings = dict(open_model(path).settings)
     else:
         folder = path.parent if path.name == "config.json" else path
         settings = read_model_config(folder / "best" if (folder / "best").is_dir() else folder)

@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
         description="Show what a model takes, for training and for use. Weights are not needed: a config.json does, or "
         "a family and its settings: tinylm info gpt2 --set n_layer=96 --set n_embd=12288 --set n_head=96",
     )
-    parser.add_argument("model", metavar="MODEL", help="a folder, a config.json, or a family such as llama")
+    parser.add_argument("model", metavar="MODEL", help="a folder, a .gguf or .npz file, a config.json, or a family")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
     parser.add_argument("--context", type=int, metavar="TOKENS", help="tokens of a row; what the config says")
     parser.add_argument("--batch", type=int, default=1, metavar="ROWS", help="rows at a time; 1")
