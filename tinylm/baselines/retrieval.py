@@ -1,4 +1,4 @@
-"""A translation memory: what was the most similar sentence translated to?"""
+"""What shares most words: a search by TF-IDF, and a translation memory on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import TinylmError
 from .tfidf import Features, TfIdf
 
-__all__ = ["Match", "TranslationMemory", "character_grams"]
+__all__ = ["Match", "TfIdfSearch", "TranslationMemory", "character_grams"]
 
 
 def character_grams(text: str) -> list[str]:
@@ -26,6 +26,29 @@ class Match(NamedTuple):
     similarity: float
 
 
+class TfIdfSearch:
+    """Finds the texts that have most in common with a query by TF-IDF. features: of a text, by which it is compared."""
+
+    def __init__(self, texts: Sequence[str], features: Features):
+        self.count = len(texts)
+        self._tfidf = TfIdf(texts, features)
+        postings: dict[str, tuple[list[int], list[float]]] = {}  # the texts that have a feature, and its weights
+        for number, text in enumerate(texts):
+            for feature, weight in self._tfidf.vector(text).items():
+                numbers, weights = postings.setdefault(feature, ([], []))
+                numbers.append(number)
+                weights.append(weight)
+        self._postings = {name: (np.array(numbers), np.array(weights)) for name, (numbers, weights) in postings.items()}
+
+    def similarities(self, query: str) -> np.ndarray:
+        """(texts,) float64, the cosine of a query with each text, 0 to 1."""
+        found = np.zeros(self.count)
+        for feature, weight in self._tfidf.vector(query).items():
+            numbers, weights = self._postings[feature]
+            found[numbers] += weight * weights
+        return found
+
+
 class TranslationMemory:
     """Answers with the target of the source that is nearest by TF-IDF; of several, of the first.
 
@@ -36,21 +59,11 @@ class TranslationMemory:
         if not len(sources) or len(sources) != len(targets):
             raise TinylmError(f"a memory takes sources and a target each, received {len(sources)} and {len(targets)}")
         self.targets = list(targets)
-        self._tfidf = TfIdf(sources, features)
-        postings: dict[str, tuple[list[int], list[float]]] = {}  # the texts that have a feature, and its weights
-        for number, source in enumerate(sources):
-            for feature, weight in self._tfidf.vector(source).items():
-                texts, weights = postings.setdefault(feature, ([], []))
-                texts.append(number)
-                weights.append(weight)
-        self._postings = {name: (np.array(texts), np.array(weights)) for name, (texts, weights) in postings.items()}
+        self._search = TfIdfSearch(sources, features)
 
     def nearest(self, source: str, *, besides: int | None = None) -> Match:
         """The most similar source; `besides` is the number of one that does not count, such as the text itself."""
-        scores = np.zeros(len(self.targets))
-        for feature, weight in self._tfidf.vector(source).items():
-            texts, weights = self._postings[feature]
-            scores[texts] += weight * weights
+        scores = self._search.similarities(source)
         if besides is not None:
             scores[besides] = 0
         best = int(scores.argmax())

@@ -12,16 +12,17 @@ __all__ = ["ProgressBar", "ReadingBar"]
 
 
 class ReadingBar:
-    """Shows how far the reading of data is, where it takes longer than a second; on stderr."""
+    """Shows how far something is, where it takes longer than a second; on stderr. unit: of what; bytes unless told."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "B") -> None:
+        self._unit = unit
         self._bar: tqdm | None = None
         self._what = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self._bar is None or what != self._what:
             self.close()
-            self._bar = tqdm(desc=what, total=total, unit="B", unit_scale=True, delay=1, leave=False)
+            self._bar = tqdm(desc=what, total=total, unit=self._unit, unit_scale=True, delay=1, leave=False)
             self._what = what
         self._bar.update(done - self._bar.n)
         if done >= total:
@@ -38,6 +39,7 @@ class ReadingBar:
 BITS = {"val_bits_per_token": "bits per token", "val_bits_per_byte": "bits per byte"}
 SCORES = {"val_accuracy": "accuracy", "val_f1_micro": "micro F1", "val_f1_macro": "macro F1"}
 SCORES |= {"val_bleu": "BLEU", "val_rougeL": "ROUGE-L", "val_exact_match": "exact match"}
+SCORES |= {"val_recall@1": "recall@1", "val_spearman": "Spearman"}
 
 
 class ProgressBar:

@@ -10,7 +10,8 @@ from tinylm.errors import TinylmError
 __all__ = ["add_column_options", "add_settings_options", "read_columns", "read_settings", "repeat_options"]
 
 # What columns of records may hold.
-COLUMNS = ("text", "label", "pair", "source", "target", "summary", "question", "context", "answers", "messages")
+COLUMNS = ("text", "label", "pair", "source", "target", "summary", "question", "context", "answers", "messages",
+           "anchor", "positive", "negatives", "score")  # fmt: skip
 # The settings that have an option of their own.
 NAMED: tuple[str, ...] = (
     *("task", "init", "model", "tokenizer", "vocab_size", "precision", "seed", "weights", "strict"),

@@ -6,13 +6,16 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinylm.errors import FileFormatError
 
-__all__ = ["add_beams", "add_writer", "beams", "read_text", "told"]
+if TYPE_CHECKING:
+    from tinylm.data import Passage
+
+__all__ = ["add_beams", "add_passages", "add_writer", "beams", "read_given_passages", "read_text", "told"]
 
 
 def add_writer(commands: Any, name: str, run: Callable[[argparse.Namespace], None], **told: str) -> None:
@@ -32,6 +35,26 @@ def add_beams(parser: argparse.ArgumentParser) -> None:
 def beams(options: argparse.Namespace) -> dict[str, Any]:
     """What was asked for, as settings of `LM.translate` and its like."""
     return {} if options.beams is None else {"beams": options.beams}
+
+
+def add_passages(parser: argparse.ArgumentParser) -> None:
+    """Declare a file of texts."""
+    parser.add_argument("file", metavar="FILE", help="a .txt file, a text a line; CSV, TSV, JSONL, ...; or a folder")
+    parser.add_argument("--text-column", metavar="NAME", help="the column of the text; guessed unless given")
+    parser.add_argument("--strict", action="store_true", help="end at a record that cannot be used")
+
+
+def read_given_passages(options: argparse.Namespace) -> list[Passage]:
+    """The texts of the file with their places; what was left out is told."""
+    from tinylm.data import read_passages
+
+    from .progress import ReadingBar
+
+    with closing(ReadingBar()) as bar:
+        passages, omissions = read_passages(options.file, options.text_column, strict=options.strict, progress=bar)
+    for message in omissions.messages():
+        print(f"tinylm: warning: {message}", file=sys.stderr)
+    return passages
 
 
 def read_text(argument: str) -> str:

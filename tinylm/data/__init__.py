@@ -10,7 +10,7 @@ from .omissions import Omissions
 from .packing import PackedBatches
 from .padding import pad_rows
 from .readers import READERS, TEXT_SUFFIXES
-from .records import EpochOrder, Records, make_records, open_records
+from .records import EpochOrder, Passage, Records, make_records, open_records, read_passages
 from .span_corruption import corrupt_spans, corrupted_batch
 from .statistics import CorpusStatistics, LengthDistribution, TokenStatistics, measure_corpus, measure_tokens
 from .survey import Progress, Survey
@@ -33,6 +33,7 @@ __all__ = [
     "MixedBatches",
     "Omissions",
     "PackedBatches",
+    "Passage",
     "Progress",
     "Records",
     "ShardedIds",
@@ -49,5 +50,6 @@ __all__ = [
     "open_corpus",
     "open_records",
     "pad_rows",
+    "read_passages",
     "tokenize_corpus",
 ]

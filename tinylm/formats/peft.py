@@ -26,6 +26,7 @@ from tinylm.models import LowRankSettings, Model, low_rank_names, low_rank_targe
 from tinylm.text import Tokenizer, find_tokenizer_file, load_tokenizer
 
 from .model_folder import model_settings, write_description
+from .pooling import MODULES, Pooling, read_pooling, write_pooling
 from .safetensors import read_safetensors, write_safetensors
 from .source import ModelSource
 from .tensors import StoredTensor, Tensors, unpacked
@@ -46,8 +47,12 @@ def save_adapter(
     settings: LowRankSettings,
     tokenizer: Tokenizer | None = None,
     provenance: Mapping[str, Any] | None = None,
+    pooling: Pooling | None = None,
 ) -> None:
-    """Write what a model with LoRA has learnt; the weights last. base: what opens the model as it was before."""
+    """Write what a model with LoRA has learnt; the weights last. base: what opens the model as it was before.
+
+    pooling: how the model makes one vector of a text.
+    """
     path = Path(folder)
     state = model.state_dict()
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -58,6 +63,7 @@ def save_adapter(
     whole = {name.removeprefix(PREFIX).rpartition(".")[0] for name in tensors if ".lora_" not in name}
     targets, transposed = low_rank_targets(model)
     write_description(path, model_settings(model), tokenizer, provenance)
+    write_pooling(path, pooling or Pooling())
     config = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
@@ -102,6 +108,7 @@ def open_adapter(folder: Path, open_base: Callable[[str], ModelSource]) -> Model
         read_json(settings_path) if own else base.settings,
         Tensors(tensors),
         partial(load_tokenizer, folder) if find_tokenizer_file(folder) else base.get_tokenizer,
+        partial(read_pooling, folder) if (folder / MODULES).exists() else base.get_pooling,
     )
 
 

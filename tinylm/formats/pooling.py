@@ -10,11 +10,11 @@ from typing import Any
 from tinylm.errors import FileFormatError
 from tinylm.files import read_json, write_json
 
-__all__ = ["Pooling", "read_pooling", "write_pooling"]
+__all__ = ["MODULES", "Pooling", "read_pooling", "write_pooling"]
 
 # The fields of 1_Pooling/config.json that are computed here.
 MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first", "pooling_mode_max_tokens": "max"}
-LIMIT = "sentence_bert_config.json"
+MODULES, LIMIT = "modules.json", "sentence_bert_config.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_pooling(folder: str | PathLike[str]) -> Pooling:
     Raises FileFormatError for a step or a mode that is not computed here.
     """
     path = Path(folder)
-    modules = path / "modules.json"
+    modules = path / MODULES
     if not modules.exists():
         return Pooling()
     mode, normalize = "mean", False
@@ -66,11 +66,12 @@ def write_pooling(folder: str | PathLike[str], pooling: Pooling) -> None:
     ]
     for place in places[1:]:
         (path / place).mkdir(parents=True, exist_ok=True)
-    width = {"word_embedding_dimension": read_json(path / "config.json")["hidden_size"]}
+    settings = read_json(path / "config.json")
+    width = {"word_embedding_dimension": settings.get("hidden_size") or settings["dim"]}  # DistilBERT's name
     write_json(path / places[1] / "config.json", width | {name: mode == pooling.mode for name, mode in MODES.items()})
     if pooling.max_tokens is not None:
         write_json(path / LIMIT, {"max_seq_length": pooling.max_tokens, "do_lower_case": False})
-    write_json(path / "modules.json", steps)
+    write_json(path / MODULES, steps)
 
 
 def _read_mode(file: Path) -> str:

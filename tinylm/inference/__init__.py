@@ -9,6 +9,7 @@ from .chat import ChatGenerator, ChatTemplate, Conversation, PlainTemplate, answ
 from .classification import Labelled, class_probabilities, classifier_inputs, classify, encode_text, is_classifier
 from .completion import Candidate, Completion, GenerationSettings, TokenScore, Usage
 from .decoder import Decoder
+from .embedder import Embedder
 from .engine import Engine, open_engine
 from .following import ModuleEngine
 from .generation import first_ids, generate, log_probabilities, mean_loss, next_logits
@@ -19,7 +20,8 @@ from .pairs import answer_sources, find_format, write_targets
 from .prompts import PairFormat, prompt_fields
 from .reading import Reader, window_start
 from .sampling import Sampler, Sampling
-from .sentence_vectors import sentence_vectors
+from .search import PROBE, Found, SearchIndex, passage_windows
+from .sentence_vectors import encoder_rows, encoder_tokenizer, pooled_vectors, sentence_vectors, unit
 from .stopping import StopStrings
 from .target_engine import TargetEngine
 from .targets import target_start
@@ -27,6 +29,7 @@ from .text_generator import TextGenerator
 from .writing import Stream, Writer, score_token
 
 __all__ = [
+    "PROBE",
     "AnswerSpan",
     "BatchWriter",
     "BeamGenerator",
@@ -38,7 +41,9 @@ __all__ = [
     "Conversation",
     "DecodeCache",
     "Decoder",
+    "Embedder",
     "Engine",
+    "Found",
     "GenerationSettings",
     "Hypothesis",
     "Labelled",
@@ -48,6 +53,7 @@ __all__ = [
     "Reader",
     "Sampler",
     "Sampling",
+    "SearchIndex",
     "SequenceCache",
     "StopStrings",
     "Stream",
@@ -65,6 +71,8 @@ __all__ = [
     "classify",
     "conversation_ids",
     "encode_text",
+    "encoder_rows",
+    "encoder_tokenizer",
     "fill_masks",
     "find_format",
     "first_ids",
@@ -79,6 +87,8 @@ __all__ = [
     "mean_loss",
     "next_logits",
     "open_engine",
+    "passage_windows",
+    "pooled_vectors",
     "probabilities",
     "prompt_fields",
     "question_windows",
@@ -87,6 +97,7 @@ __all__ = [
     "sentence_vectors",
     "span_logits",
     "target_start",
+    "unit",
     "window_start",
     "write_targets",
 ]

@@ -2,7 +2,7 @@
 
 from .attention import AttentionCache, MultiHeadAttention, RaggedCache
 from .cross_attention import CrossAttention
-from .dropout import Dropout, random_step
+from .dropout import Dropout, later_rows, random_step
 from .embedding import Embedding
 from .feed_forward import FeedForward, GatedFeedForward, SwiGLU
 from .gru import GRU
@@ -45,5 +45,6 @@ __all__ = [
     "Rotary",
     "SwiGLU",
     "TransformerBlock",
+    "later_rows",
     "random_step",
 ]

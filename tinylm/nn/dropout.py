@@ -13,7 +13,7 @@ from tinylm.autograd import functional as F
 
 from .module import Module
 
-__all__ = ["Dropout", "random_step"]
+__all__ = ["Dropout", "later_rows", "random_step"]
 
 _step: ContextVar[dict[str, int] | None] = ContextVar("seed, step and first row", default=None)
 
@@ -26,6 +26,17 @@ def random_step(*, seed: int, step: int, first_row: int = 0) -> Iterator[None]:
     or in slices that say at which row they begin, gives the same masks.
     """
     token = _step.set({"seed": seed, "step": step, "first_row": first_row})
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
+@contextmanager
+def later_rows(count: int) -> Iterator[None]:
+    """Within the block rows are counted `count` higher: a second call of the model in a step draws other masks."""
+    where = _step.get()
+    token = _step.set(where and {**where, "first_row": where["first_row"] + count})
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinylm.errors import TinylmError, nearest
-from tinylm.formats import ModelSource, save_adapter, save_model
+from tinylm.formats import ModelSource, Pooling, save_adapter, save_model
 from tinylm.models import LowRankSettings, Model, add_low_rank
 from tinylm.nn import Initializer
 from tinylm.text import Tokenizer
@@ -57,16 +57,17 @@ def save_trained(
     tokenizer: Tokenizer,
     card: Mapping[str, Any],
     settings: TrainSettings,
+    pooling: Pooling | None = None,
 ) -> None:
     """Write the model as a model folder, or what LoRA has learnt as an adapter of the model that the run begins with.
 
-    card: what `tinylm.json` says.
+    card: what `tinylm.json` says; pooling: how the model makes one vector of a text.
     """
     if settings.lora_rank:
         base = str(Path(settings.init).resolve()) if Path(settings.init).exists() else settings.init
-        save_adapter(folder, model, base, _low_rank(settings), tokenizer, card)
+        save_adapter(folder, model, base, _low_rank(settings), tokenizer, card, pooling)
     else:
-        save_model(folder, model, tokenizer, card)
+        save_model(folder, model, tokenizer, card, pooling=pooling)
 
 
 def _low_rank(settings: TrainSettings) -> LowRankSettings:

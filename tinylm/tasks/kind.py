@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from tinylm.data import Progress
 from tinylm.data.augment import Change
 from tinylm.errors import TinylmError
-from tinylm.formats import open_model
+from tinylm.formats import Pooling, open_model
 from tinylm.inference import BeamGenerator
 from tinylm.metrics import Scores
 from tinylm.models import FAMILIES, Model
@@ -56,7 +56,7 @@ class TaskKind(ABC):
             "checkpoint_every": 150,
         }
     )
-    head: ClassVar[str]
+    head: ClassVar[str] = ""  # of no single kind, where a subclass has its own `head_for`
     sample_title: ClassVar[str] = "what it writes"
     metric: ClassVar[str] = "loss"
     augments: ClassVar[bool] = False
@@ -124,6 +124,15 @@ class TaskKind(ABC):
         Raises TinylmError for data that cannot be used; warns (RuntimeWarning) of records that are left out.
         """
         raise TinylmError(f"models of the task {cls.name} are measured while they are trained, and not on other data")
+
+    @classmethod
+    def metric_of(cls, settings: Any) -> str:
+        """The metric that a run with these settings goes by; `metric`, unless they decide what is measured."""
+        return cls.metric
+
+    def pooling(self) -> Pooling | None:
+        """How its models make one vector of a text, where that is what they are for."""
+        return None
 
     def use(self) -> dict[str, Any]:
         """What `tinylm.json` says of the task beside its name: what using the model needs to know."""

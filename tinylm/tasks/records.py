@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
 
 from tinylm.data import Progress
 from tinylm.data.records import Records, open_records
@@ -54,8 +53,8 @@ class RecordKind(TaskKind):
     out in `validation`, which may be none.
     """
 
-    columns: ClassVar[Mapping[str, str]]
-    optional: ClassVar[tuple[str, ...]] = ()
+    columns: Mapping[str, str]
+    optional: tuple[str, ...] = ()
     records: Records
     train: Records
     validation: Records
@@ -69,7 +68,7 @@ class RecordKind(TaskKind):
         self.records = open_records(
             settings.data,
             columns,
-            optional=self._may_be_missing(columns),
+            optional=_unnamed(self.optional, columns),
             header=settings.header or None,
             strict=settings.strict,
             deduplicate=settings.deduplicate,
@@ -87,15 +86,11 @@ class RecordKind(TaskKind):
         named = {field: columns.pop(name, None) for field, name in cls.columns.items()}
         if columns:
             raise TinylmError(f"records of {', '.join(cls.columns)} have no {', '.join(columns)}")
-        optional = cls._may_be_missing(named)
+        optional = _unnamed(cls.optional, named)
         records = open_records(data, named, optional=optional, deduplicate=False, progress=progress)
         for message in records.omissions.messages():
             warnings.warn(message, RuntimeWarning, stacklevel=4)
         return records
-
-    @classmethod
-    def _may_be_missing(cls, columns: Mapping[str, str | None]) -> list[str]:
-        return [field for field in cls.optional if not columns[field]]
 
     @property
     def fingerprint(self) -> str:
@@ -105,3 +100,8 @@ class RecordKind(TaskKind):
 def columns_of(*fields: str) -> Mapping[str, str]:
     """The `columns` of a kind whose settings are called as its fields are: source_column and so on."""
     return MappingProxyType({field: f"{field}_column" for field in fields})
+
+
+def _unnamed(optional: Sequence[str], columns: Mapping[str, str | None]) -> list[str]:
+    """The fields that records may lack: not those whose column is named."""
+    return [field for field in optional if not columns[field]]

@@ -12,6 +12,7 @@ from tinylm.models import FAMILIES, Model
 
 from .classification import Classification
 from .dialogue import Dialogue
+from .embeddings import Embeddings
 from .kind import TaskKind
 from .masked import Masked
 from .questions import Questions
@@ -24,7 +25,7 @@ from .writing import Writing
 
 __all__ = ["TASKS", "choose_settings", "find_task", "resolve_settings", "task_of"]
 
-KINDS = (Writing, Masked, Spans, Classification, Translation, Summaries, Questions, Reading, Dialogue)
+KINDS = (Writing, Masked, Spans, Classification, Translation, Summaries, Questions, Reading, Dialogue, Embeddings)
 TASKS: dict[str, type[TaskKind]] = {kind.name: kind for kind in KINDS}
 DEFAULT_TASK = Writing.name
 

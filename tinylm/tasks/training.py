@@ -166,11 +166,11 @@ def _callbacks(
 ) -> list[Callback]:
     """In this order: each reads what those before it have put into the result. stack: closes what they hold open."""
     settings = kind.settings
-    chosen = [stop_on_interrupt(interrupts), validate(settings.validate_every, kind.metric)]
+    chosen = [stop_on_interrupt(interrupts), validate(settings.validate_every, kind.metric_of(settings))]
     if settings.patience:
         chosen.append(early_stopping(settings.patience))
     card = {"task": {"name": kind.name, **kind.use()}, **run.provenance}
-    save = partial(save_trained, run.best, model, tokenizer, card, settings)
+    save = partial(save_trained, run.best, model, tokenizer, card, settings, kind.pooling())
     boards = [stack.enter_context(TensorBoard(run.path / "tensorboard"))] if settings.track == "tensorboard" else []
     sample = partial(kind.sample, model, tokenizer)
     chosen += [

@@ -35,7 +35,7 @@ class Outcome:
 
 def run_here(settings: TrainSettings, folder: Path, report: Report) -> Outcome:
     """Train with these settings into a new folder. A loss that blows up is a failed trial; other errors are raised."""
-    metric = find_task(settings.task).metric
+    metric = find_task(settings.task).metric_of(settings)
 
     def watch(trainer: Trainer, result: StepResult) -> None:
         value = result.metrics.get(f"val_{metric}")

@@ -111,7 +111,7 @@ class _Search:
 
     def __init__(self, folder: Path, settings: TrainSettings, space: Space, notify: Notify):
         self.folder, self.settings, self.space, self.notify = folder, settings, space, notify
-        self.metric = find_task(settings.task).metric
+        self.metric = find_task(settings.task).metric_of(settings)
         self.optuna = import_extra("optuna", "tuning")
         self.optuna.logging.set_verbosity(logging.ERROR)
         journal = import_extra("optuna.storages.journal", "tuning")

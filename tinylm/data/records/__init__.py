@@ -2,6 +2,7 @@
 
 from .opening import make_records, open_records
 from .order import EpochOrder
+from .passages import Passage, read_passages
 from .records import Records
 
-__all__ = ["EpochOrder", "Records", "make_records", "open_records"]
+__all__ = ["EpochOrder", "Passage", "Records", "make_records", "open_records", "read_passages"]

@@ -40,6 +40,11 @@ def exact_text(value: Any) -> str:
     return str(value)
 
 
+def texts(value: Any) -> list[str]:
+    """One text or more, from a text or a list of them."""
+    return [text(part) for part in value] if isinstance(value, list | tuple) else [text(value)]
+
+
 def label(value: Any) -> str | list[str]:
     """One label, as text without spaces around it, or a list of any number of them."""
     if isinstance(value, list | tuple):
@@ -70,7 +75,7 @@ def number(value: Any) -> float:
 
 def answers(value: Any) -> list[str]:
     """All right answers; none where a question has no answer."""
-    return [text(part) for part in value] if isinstance(value, list | tuple) else [text(value)]
+    return texts(value)
 
 
 def starts(value: Any) -> list[int]:
@@ -83,10 +88,11 @@ def starts(value: Any) -> list[int]:
 _TEXTS = ("text", "sentence", "review", "content", "body", "document", "article", "message", "comment", "tweet", "post",
           "utterance", "sms", "description")  # fmt: skip
 _FIRST_OF_TWO = ("text_a", "text1", "sentence1", "premise", "question1")
+_SECOND_OF_TWO = ("text_pair", "text_b", "text2", "sentence2", "hypothesis", "question2")
 
 FIELDS: dict[str, Field] = {
     "text": Field((*_TEXTS, *_FIRST_OF_TWO), text),
-    "text_pair": Field(("text_pair", "text_b", "text2", "sentence2", "hypothesis", "question2"), text),
+    "text_pair": Field(_SECOND_OF_TWO, text),
     "label": Field(
         ("label", "labels", "class", "category", "categories", "sentiment", "intent", "topic", "tag", "tags", "emotion",
          "polarity", "target", "stars", "rating", "type"), label,
@@ -99,7 +105,13 @@ FIELDS: dict[str, Field] = {
     "answers": Field(("answers", "answer", "a", "response", "completion", "output"), answers),
     "starts": Field(("starts", "answer_start", "answer_starts"), starts),
     "messages": Field(("messages", "conversations", "conversation", "dialogue", "dialog", "turns"), messages),
-    "score": Field(("score", "similarity", "similarity_score", "gold", "label"), number),
+    "anchor": Field(("anchor", "query", "question", *_FIRST_OF_TWO, "title", "source", *_TEXTS), text),
+    "positive": Field(
+        ("positive", "passage", *_SECOND_OF_TWO, "answer", "context", "target", "document", "text", "body", "content"),
+        text,
+    ),
+    "negatives": Field(("negatives", "negative", "hard_negatives", "hard_negative", "neg"), texts),
+    "score": Field(("score", "similarity", "similarity_score", "gold"), number),
 }  # fmt: skip
 
 

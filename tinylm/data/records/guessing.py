@@ -15,6 +15,8 @@ __all__ = ["choose_columns"]
 
 Sample = Sequence[Mapping[str, Any]]
 
+_IN_ORDER = (("source", "target"), ("anchor", "positive"))  # two fields that two columns hold, whatever their names
+
 
 def choose_columns(
     path: Path, sample: Sample, fields: Mapping[str, str | None] | None, optional: Collection[str]
@@ -57,9 +59,9 @@ def _by_name(wanted: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
 
 
 def _by_content(path: Path, missing: Sequence[str], columns: Sequence[str], sample: Sample) -> dict[str, str]:
-    """The only column there is; the two of a translation in order; the labels that repeat and the longest text."""
+    """The only column there is; the two of a pair in order; the labels that repeat and the longest text."""
     found: dict[str, str] = {}
-    if len(missing) == len(columns) and (len(missing) == 1 or list(missing) == ["source", "target"]):
+    if len(missing) == len(columns) and (len(missing) == 1 or tuple(missing) in _IN_ORDER):
         found = dict(zip(missing, columns, strict=True))
     elif {*missing} <= {"text", "label"}:
         for field, column in (("label", _label_column(columns, sample)), ("text", _text_column(columns, sample))):
