@@ -15,12 +15,11 @@ on two cores:
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from data_sets import functions, minilm
+from data_sets import functions, minilm, write_jsonl
 
 import tinylm
 from tinylm.baselines import TfIdfSearch
@@ -41,12 +40,10 @@ parser.add_argument("--out", type=Path, default=Path("functions"), help="where p
 options = parser.parse_args()
 
 tinylm.prepare_process()
-options.out.mkdir(parents=True, exist_ok=True)
 pairs = functions(options.data)
 train, test = pairs.split(0.1, seed=0)
 for name, part in (("train", train), ("test", test)):
-    lines = "".join(json.dumps(pair) + "\n" for pair in part)
-    (options.out / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    write_jsonl(options.out / f"{name}.jsonl", part)
 
 documents = list(dict.fromkeys(test.column("positive")))
 place = {code: number for number, code in enumerate(documents)}

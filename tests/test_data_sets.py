@@ -83,6 +83,8 @@ def test_trivia_is_read_from_conversations_and_from_records(data_sets, tmp_path)
     assert list(data_sets.trivia(tmp_path / "a.yml")) == expected
     records = [{"question": "Which?", "answer": "That"}, {"question": "What?", "answer": "3"}]
     assert list(data_sets.trivia(data_sets.write_jsonl(tmp_path / "new" / "a.jsonl", records))) == expected
+
+
 def test_functions_are_what_is_said_of_them_and_their_code(data_sets, tmp_path):
     (tmp_path / "tests").mkdir()
     source = 'def add(a, b):\n    """Return the\n    sum of both.\n\n    More."""\n    return a + b\n'
