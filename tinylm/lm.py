@@ -12,6 +12,7 @@ import numpy as np
 
 from tinylm.autograd import no_grad
 from tinylm.data import Progress
+from tinylm.errors import TinylmError
 from tinylm.formats import (
     GenerationConfig,
     Pooling,

@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import tinylm
 from tinylm.errors import TinylmError
 from tinylm.extras import check_folder
-from tinylm.files import write_atomically
 
 from ..texts import add_passages, read_given_passages
 
@@ -39,6 +35,10 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the vectors, or print them."""
+    import numpy as np
+
+    from tinylm.files import write_atomically
+
     from ..progress import ReadingBar
 
     if not (options.out or options.json):
@@ -52,15 +52,11 @@ def run(options: argparse.Namespace) -> None:
     with closing(ReadingBar(" texts")) as bar:
         vectors = lm.embed([passage.text for passage in passages], progress=bar)
     if options.json:
-        _print_lines(zip(passages, vectors, strict=True))
+        for passage, vector in zip(passages, vectors, strict=True):
+            place = {"source": passage.source, "line": passage.line}
+            print(json.dumps({**place, "text": passage.text, "vector": vector.tolist()}, ensure_ascii=False))
     if options.out:
         raw = io.BytesIO()
         np.save(raw, vectors)
         write_atomically(options.out, raw.getbuffer())
         print(f"{options.out}: {len(vectors):,} vectors of {vectors.shape[1]} numbers, of {passages[0].source}")
-
-
-def _print_lines(found: Iterable[tuple[Any, np.ndarray]]) -> None:
-    for passage, vector in found:
-        place = {"source": passage.source, "line": passage.line}
-        print(json.dumps({**place, "text": passage.text, "vector": vector.tolist()}, ensure_ascii=False))
