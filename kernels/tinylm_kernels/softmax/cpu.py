@@ -84,43 +84,31 @@ def softmax_numba(x, *, out=None):
 
 
 @jit
-def _row_backward(dy, y, n, dy_before, y_before, dot, dx, before, streaming):
-    """The sum of dy y over n floats of a row; meanwhile dx gets `before` floats of the row before, whose sum is dot."""
-    a, b, less = splat(ZERO), splat(ZERO), splat(dot)
-    head = floats_before_line(dx, before) if streaming else np.int64(0)
-    if head:
-        store_some(dx, load_some(y_before, head) * (load_some(dy_before, head) - less), head)
-    dy_before, y_before, dx, before = dy_before + 4 * head, y_before + 4 * head, dx + 4 * head, before - head
-    both = min(n, before) // (2 * LANES) * 2 * LANES
-    for i in range(0, 4 * both, 2 * LINE):
-        k = i + LINE
-        a, b = a + load(dy + i) * load(y + i), b + load(dy + k) * load(y + k)
-        put(dx + i, load(y_before + i) * (load(dy_before + i) - less), LANES, streaming)
-        put(dx + k, load(y_before + k) * (load(dy_before + k) - less), LANES, streaming)
-    for j in range(both, n, LANES):
-        product = read(dy + 4 * j, n - j) * read(y + 4 * j, n - j)
-        if j & LANES:  # the same sum wherever the loop before ended
-            b = b + product
-        else:
-            a = a + product
-    for j in range(both, before, LANES):
-        at, left = 4 * j, before - j
-        put(dx + at, read(y_before + at, left) * (read(dy_before + at, left) - less), left, streaming)
-    return total(a + b)
+def _row_backward(dy, y, dx, n, streaming):
+    a = b = splat(ZERO)
+    whole = n // (2 * LANES) * 2 * LANES
+    for i in range(0, whole * 4, 2 * LINE):
+        a = a + load(dy + i) * load(y + i)
+        b = b + load(dy + i + LINE) * load(y + i + LINE)
+    for j in range(whole, n, LANES):
+        a = a + read(dy + j * 4, n - j) * read(y + j * 4, n - j)
+    dot = splat(total(a + b))
+    first = floats_before_line(dx, n) if streaming else np.int64(0)
+    if first:
+        store_some(dx, load_some(y, first) * (load_some(dy, first) - dot), first)
+    for j in range(first, n, LANES):
+        at, left = 4 * j, n - j
+        put(dx + at, read(y + at, left) * (read(dy + at, left) - dot), left, streaming)
 
 
 @Twins
 def _softmax_backward(dy, y, dx, streaming):
     rows, columns = y.shape
-    dy_at, y_at, dx_at, row = dy.ctypes.data, y.ctypes.data, dx.ctypes.data, 4 * columns
+    dy_at, y_at, dx_at = dy.ctypes.data, y.ctypes.data, dx.ctypes.data
     for part in prange(PARTS):
-        first, stop, dot = part * rows // PARTS, (part + 1) * rows // PARTS, ZERO
-        for i in range(first, stop + 1 if stop > first else stop):  # the first turn only sums, the last only writes
-            at, last = i * row, (i - 1) * row
-            dot = _row_backward(
-                dy_at + at, y_at + at, columns if i < stop else 0,
-                dy_at + last, y_at + last, dot, dx_at + last, columns if i > first else 0, streaming,
-            )  # fmt: skip
+        for i in range(part * rows // PARTS, (part + 1) * rows // PARTS):
+            at = 4 * columns * i
+            _row_backward(dy_at + at, y_at + at, dx_at + at, columns, streaming)
         if streaming:
             fence()
 
