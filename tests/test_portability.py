@@ -26,7 +26,7 @@ def is_missing_extra(error):
 def attempt(name):
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except Exception as error:
         if not is_missing_extra(error):
             raise
 
