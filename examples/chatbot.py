@@ -5,8 +5,8 @@
     python examples/chatbot.py --language chinese
     tinylm chat runs/chatbot/run                           # then talk to it
 
-Of the answers in 90 conversations that are held out, in bits per byte: SmolLM2 with LoRA 0.92 (0.75 to 1.12), after 152 s
-on two cores; a new model 2.59 (2.41 to 2.80) after 43 s, with --steps 400 --set validate_every=50.
+Of the answers in 90 conversations that are held out, in bits per byte: SmolLM2 with LoRA 0.92 (0.75 to 1.12), after
+152 s on two cores; a new model 2.59 (2.41 to 2.80) after 43 s, with --steps 400 --set validate_every=50.
 """
 
 from __future__ import annotations
