@@ -112,8 +112,11 @@ def torch_curve(model, task: LabelTask) -> np.ndarray:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     losses = []
     for step in range(STEPS):
-        rows, length, targets, _ = task.batch(step, slice(0, B))
-        loss = model(**padded(rows, length), labels=torch.from_numpy(targets).to(wanted(model, targets))).loss
+        batch = task.batch(step, slice(0, B))
+        targets = batch.targets
+        loss = model(
+            **padded(batch.rows, batch.length), labels=torch.from_numpy(targets).to(wanted(model, targets))
+        ).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -315,6 +315,7 @@ def test_attention_of_a_sequence_to_itself_is_that_of_keras(settings, causal):
 
 
 def test_first_weights_have_the_distribution_of_keras():
+    keras.utils.set_random_seed(0)
     layers = {
         "dense": lambda L: L.Dense(300),
         "embedding": lambda L: L.Embedding(300, 64),

@@ -50,6 +50,7 @@ MODELS = {
 @pytest.fixture(params=MODELS)
 def theirs(request):
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")  # which Keras keeps from the first layer that was made
     model = keras.Sequential([keras.Input((7,)), *MODELS[request.param](keras.layers)])
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(0, 0.6, w.shape) for w in model.get_weights()])
@@ -97,6 +98,7 @@ def test_weights_alone_go_over_in_both_directions(theirs, tmp_path, name) -> Non
 
 def test_a_model_that_keras_has_trained_is_trained_on_here(tmp_path) -> None:
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")  # which Keras keeps from the first layer that was made
     theirs = keras.Sequential([keras.Input((7,)), *MODELS["lstm"](keras.layers)])
     theirs.compile("adam", "sparse_categorical_crossentropy")
     kinds = IDS[:, 0] % 3
