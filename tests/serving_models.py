@@ -30,14 +30,17 @@ SCRIPT = """
 import json, sys, tinylm
 from tinylm.serving import ServerSettings, serve
 settings = ServerSettings("tiny", **json.loads(sys.argv[2]))
-serve(tinylm.load(sys.argv[1]), settings, host="127.0.0.1", port=0, ready=lambda address: print(address, flush=True))
+lm = tinylm.load(sys.argv[1], **json.loads(sys.argv[3]))
+serve(lm, settings, host="127.0.0.1", port=0, ready=lambda address: print(address, flush=True))
 """
 
 
 @contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server of its own process for the model in a folder, and its address."""
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(folder), json.dumps(settings)]
+def running(
+    folder: Path, *, load: dict[str, Any] | None = None, **settings: Any
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server of its own process for the model in a folder, loaded with the settings `load`, and its address."""
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(folder), json.dumps(settings), json.dumps(load or {})]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout
