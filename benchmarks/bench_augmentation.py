@@ -28,7 +28,7 @@ import numpy as np  # noqa: E402 - a script prepares its process first
 from tinylm.data import Records, make_records, open_records  # noqa: E402 - as above
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from data_sets import MESSAGES, PACKAGES  # noqa: E402
+from data_sets import MESSAGES, PACKAGES  # noqa: E402 - as above
 
 PROGRAMS = {"gimp": "gimp*.mo", "gnucash": "gnucash.mo", "evolution": "evolution.mo", "gcc": "gcc-*.mo"}
 LABELLED, MEASURED, COPIES = 100, 2000, 4

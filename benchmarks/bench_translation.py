@@ -28,11 +28,11 @@ tinylm.prepare_process()
 import numpy as np  # noqa: E402 - a script prepares its process first
 
 from tinylm.formats import load_model, save_model  # noqa: E402 - as above
-from tinylm.tasks import TASKS, build_trainer, choose_settings  # noqa: E402
-from tinylm.training import Trainer  # noqa: E402
+from tinylm.tasks import TASKS, build_trainer, choose_settings  # noqa: E402 - as above
+from tinylm.training import Trainer  # noqa: E402 - as above
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from translation import SETTINGS, translations  # noqa: E402
+from translation import SETTINGS, translations  # noqa: E402 - as above
 
 
 def main() -> None:

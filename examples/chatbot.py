@@ -23,7 +23,7 @@ tinylm.prepare_process()  # before the first model: keeps memory for the next st
 from data_sets import conversations, smollm2, write_jsonl  # noqa: E402 - a script prepares its process first
 
 from tinylm.errors import TinylmError  # noqa: E402 - as above
-from tinylm.metrics import Scores  # noqa: E402
+from tinylm.metrics import Scores  # noqa: E402 - as above
 
 NEW: dict[str, Any] = {"model": "gpt2", "vocab_size": 2000, "dropout": 0.2, "batch_size": 32}
 LORA: dict[str, Any] = {"lora_rank": 8, "batch_size": 4, "validate_every": 20}

@@ -31,9 +31,9 @@ tinylm.prepare_process()  # before the first model: keeps memory for the next st
 from data_sets import translations  # noqa: E402 - a script prepares its process first
 
 from tinylm.baselines import TranslationMemory  # noqa: E402 - as above
-from tinylm.errors import TinylmError  # noqa: E402
-from tinylm.metrics import bleu, chrf  # noqa: E402
-from tinylm.tasks.translation import tokenization_for  # noqa: E402
+from tinylm.errors import TinylmError  # noqa: E402 - as above
+from tinylm.metrics import bleu, chrf  # noqa: E402 - as above
+from tinylm.tasks.translation import tokenization_for  # noqa: E402 - as above
 
 SETTINGS: dict[str, Any] = {
     "model": "marian",

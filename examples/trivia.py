@@ -19,8 +19,8 @@ tinylm.prepare_process()  # before the first model: keeps memory for the next st
 from data_sets import smollm2, trivia, write_jsonl  # noqa: E402 - a script prepares its process first
 
 from tinylm.baselines import TranslationMemory  # noqa: E402 - as above
-from tinylm.errors import TinylmError  # noqa: E402
-from tinylm.metrics import answers  # noqa: E402
+from tinylm.errors import TinylmError  # noqa: E402 - as above
+from tinylm.metrics import answers  # noqa: E402 - as above
 
 NEW: dict[str, Any] = {"model": "gpt2", "vocab_size": 1000, "dropout": 0.1, "batch_size": 32}
 LORA: dict[str, Any] = {"lora_rank": 8, "batch_size": 8}

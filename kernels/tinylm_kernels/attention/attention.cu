@@ -86,6 +86,18 @@ __device__ __forceinline__ void add_rows(float weight, const float* tile, int pi
     }
 }
 
+// The columns that each lane has of the warp's rows, from row `first` on, of `rows` there are.
+__device__ __forceinline__ void store_rows(const float (*result)[PARTS], T* to, int first, int rows, int width) {
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+#pragma unroll
+        for (int part = 0; part < PARTS; part++) {
+            const int column = part * WARP + threadIdx.x % WARP;
+            if (first + r < rows && column < width) to[(first + r) * (long long)width + column] = from_float<T>(result[r][part]);
+        }
+    }
+}
+
 // y = softmax(scale q k^T + bias) v and the logarithm of each row's sum. q: (B, H, T, D); k: (B, G, S, D); v: (B, G, S, E);
 // y: (B, H, T, E); log_sum_exp: (B, H, T). Grid (T / ROWS, H, B), 256 threads.
 extern "C" __global__ void __launch_bounds__(256, 1)
@@ -135,15 +147,12 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 #pragma unroll
     for (int r = 0; r < R; r++) {
         const int t = first + mine + r;
-        if (t >= times) continue;
 #pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            const int column = part * WARP + lane;
-            const float factor = sum[r] == 0.0f ? 1.0f : 1.0f / sum[r];
-            if (column < E) y[(row + t) * E + column] = from_float<T>(result[r][part] * factor);
-        }
-        if (lane == 0) log_sum_exp[row + t] = from_float<T>(sum[r] == 0.0f ? -infinity() : logf(sum[r]) + peak[r]);
+        for (int part = 0; part < PARTS; part++) result[r][part] *= sum[r] == 0.0f ? 1.0f : 1.0f / sum[r];
+        if (t < times && lane == 0)
+            log_sum_exp[row + t] = from_float<T>(sum[r] == 0.0f ? -infinity() : logf(sum[r]) + peak[r]);
     }
+    store_rows(result, y + row * E, first + mine, times, E);
 }
 
 // A pair of query and key: its weight P and dS of its product. delta = sum dy y of the query.
@@ -194,14 +203,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             add_rows(pair.gradient, keys, D + 1, D, result[r]);
         }
     }
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-#pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            const int t = first + mine + r, column = part * WARP + lane;
-            if (t < times && column < D) dq[(row + t) * D + column] = from_float<T>(result[r][part]);
-        }
-    }
+    store_rows(result, dq + row * D, first + mine, times, D);
 }
 
 // dk = dS^T q and dv = P^T dy: the rows are keys, of one head of keys; the queries of all heads that it serves come by in
@@ -246,13 +248,6 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             }
         }
     }
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-#pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            const int s = first + mine + r, column = part * WARP + lane;
-            if (s < S && column < D) dk[(own + s) * D + column] = from_float<T>(of_keys[r][part]);
-            if (s < S && column < E) dv[(own + s) * E + column] = from_float<T>(of_values[r][part]);
-        }
-    }
+    store_rows(of_keys, dk + own * D, first + mine, S, D);
+    store_rows(of_values, dv + own * E, first + mine, S, E);
 }
